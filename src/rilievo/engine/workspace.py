@@ -1,8 +1,8 @@
 """A run folder: what was asked, what came out, and where each thing lies.
 
-`config.yaml` holds the `Record` (method, preset, scene and how it was opened) and the method's config under `config`, so
-a run can be understood, resumed and rendered long after the command line is forgotten. What is inside a checkpoint is the
-engine's affair; its name ends in the step, `step-500.*`.
+`config.yaml` holds the `Record` (method, preset, scene and how it was opened) and the method's config under `config`,
+so a run can be understood, resumed and rendered long after the command line is forgotten. What is inside a checkpoint
+is the engine's affair; its name ends in the step, `step-500.*`.
 """
 
 from __future__ import annotations
@@ -100,8 +100,7 @@ class Workspace:
         folder = Path(folder)
         require_free(folder)
         self = cls(folder)
-        described = config_file.plain(record, Record) | {"config": config_file.plain(config, type(config))}
-        write_text(self.config_path, config_file.dump(described))
+        self.write_record(record, config)
         return self
 
     @classmethod
@@ -116,6 +115,13 @@ class Workspace:
                 do="give the folder that `rilievo fit … -o` wrote",
             )
         return self
+
+    def write_record(self, record: Record, config: Any) -> None:
+        """Write config.yaml, over the one that is there."""
+        described = config_file.plain(record, Record) | {"config": config_file.plain(config, type(config))}
+        write_text(self.config_path, config_file.dump(described))
+        self.__dict__.pop("record", None)  # read anew when next asked for
+        self.__dict__.pop("_described", None)
 
     @cached_property
     def record(self) -> Record:

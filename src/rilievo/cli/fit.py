@@ -1,0 +1,138 @@
+"""`rilievo fit METHOD SCENE -o RUN`: learn a scene.
+
+The command line is read twice: METHOD and --preset say which config there is, then every field of that config becomes
+a flag whose default is the preset's value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from rilievo.cli.arguments import Device, Output, parse
+from rilievo.cli.report import describe
+from rilievo.engine.method import Method, available
+from rilievo.engine.workspace import Record, SceneSource, Workspace, require_free
+from rilievo.errors import UserError, clear
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every method is told."""
+
+    method: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="METHOD")]
+    """How to learn it."""
+    scene: tyro.conf.Positional[Path]
+    """A capture: Blender, nerfstudio, instant-ngp, COLMAP, DTU or rilievo layout."""
+    output: Output
+    """The run folder to write."""
+    preset: str = "fast"
+    """Where the settings start from: fast, paper or smoke."""
+    resume: bool = False
+    """Go on from the last checkpoint of the run at -o."""
+    steps: int | None = None
+    """Training steps; short for --fit.steps."""
+    device: Device | None = None
+    """Where to compute; short for --fit.device."""
+    seed: int | None = None
+    """What all random draws follow from; short for --fit.seed."""
+    downscale: float = 1.0
+    """Shrink the photographs by this factor."""
+    mask_meaning: Literal["object", "ignore"] | None = None
+    """What lies outside a mask: nothing (object), or what nobody knows (ignore)."""
+    region: tuple[float, float, float, float] | None = None
+    """The ball to reconstruct, X Y Z RADIUS in the capture's frame; found automatically when left out."""
+    holdout: int | None = None
+    """Keep every n-th view for `rilievo evaluate`, where the capture has no split of its own."""
+
+    @property
+    def source(self) -> SceneSource:
+        return SceneSource(str(self.scene.absolute()), self.downscale, self.mask_meaning, self.region, self.holdout)
+
+
+def command(argv: Sequence[str]) -> None:
+    methods = available()
+    named = [a for a in argv if a in methods]
+    if not named:
+        _explain_methods(argv, methods)
+        return
+    method = methods[named[0]]
+    options, config = parse_for(method, argv)
+    if options.resume:
+        workspace = _resume(options, config, method)
+    else:
+        require_free(options.output)
+        print(describe(options.source.load()))
+        workspace = Workspace.create(options.output, Record(method.name, options.preset, options.source), config)
+    method.run(config, workspace)
+    print(f"{workspace.folder}: done; next: rilievo mesh {workspace.folder}, rilievo evaluate {workspace.folder}")
+
+
+def parse_for(method: Method, argv: Sequence[str]) -> tuple[Options, Any]:
+    """The options and the method's config, which starts from the preset, or from the stored config of a resumed run."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--preset", default="fast")
+    first.add_argument("--resume", action="store_true")
+    first.add_argument("--output", "-o", type=Path)
+    known, _ = first.parse_known_args(list(argv))
+    if known.preset not in method.presets:
+        raise clear(
+            "--preset", expected="one of " + ", ".join(method.presets), got=known.preset, do="choose one of them"
+        )
+    start = method.presets[known.preset]
+    if known.resume and known.output is not None:
+        start = Workspace.open(known.output).config(type(start))
+    arguments = dataclasses.make_dataclass(
+        "Fit",
+        [
+            ("options", Annotated[Options, tyro.conf.arg(name="")]),
+            ("config", Annotated[type(start), tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands], start),
+        ],
+    )
+    arguments.__doc__ = f"{method.summary}"
+    parsed: Any = parse("fit", arguments, argv)
+    return parsed.options, with_shorthands(parsed.config, parsed.options)
+
+
+def with_shorthands(config: Any, options: Options) -> Any:
+    """The config with --steps, --device and --seed put where they belong."""
+    short = {name: getattr(options, name) for name in ("steps", "device", "seed")}
+    given = {name: value for name, value in short.items() if value is not None}
+    return dataclasses.replace(config, fit=dataclasses.replace(config.fit, **given))
+
+
+def _resume(options: Options, config: Any, method: Method) -> Workspace:
+    workspace = Workspace.open(options.output)
+    record = workspace.record
+    asked = Record(method.name, options.preset, options.source, record.rilievo)
+    if asked != record:
+        raise clear(
+            f"--resume {options.output}",
+            expected=f"the command that began it: {record.method}, preset {record.preset}, {record.scene}",
+            got=f"{asked.method}, preset {asked.preset}, {asked.scene}",
+            do="repeat it, or choose another -o",
+        )
+    stored = workspace.config(type(config))
+    changeable = {"steps": stored.fit.steps, "device": stored.fit.device}
+    if dataclasses.replace(config, fit=dataclasses.replace(config.fit, **changeable)) != stored:
+        raise UserError(
+            f"--resume {options.output}: a resumed run keeps its settings, only --steps and --device may change; "
+            "leave the other flags out, or choose another -o"
+        )
+    workspace.write_record(record, config)
+    return workspace
+
+
+def _explain_methods(argv: Sequence[str], methods: Mapping[str, Method]) -> None:
+    listed = "\n".join(f"  {m.name:<6} {m.summary}" for m in methods.values())
+    if not argv or any(a in ("-h", "--help") for a in argv):
+        print(f"usage: rilievo fit METHOD SCENE -o RUN [options]\n\n{listed}\n\nOptions: `rilievo fit METHOD --help`.")
+        return
+    got = next((a for a in argv if not a.startswith("-")), "none")
+    raise clear("METHOD", expected="one of " + ", ".join(methods), got=got, do="say `rilievo fit METHOD SCENE -o RUN`")

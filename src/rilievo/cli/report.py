@@ -1,0 +1,45 @@
+"""What the user is told about a capture when it is opened, and how numbers are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rilievo.data.scene import Scene
+
+LISTED = 5
+
+
+def describe(scene: Scene) -> str:
+    """A few lines: views, masks, region of interest, and every frame that was dropped, with its reason."""
+    sizes = {(int(w), int(h)) for w, h in scene.cameras.sizes_px.tolist()}
+    size = " ".join(f"{w}x{h}" for w, h in sorted(sizes)) if len(sizes) <= 2 else f"{len(sizes)} sizes"
+    lines = [f"{scene.name}: {len(scene)} views ({len(scene.test_views)} held out), {size} px"]
+    if scene.mask_meaning is None:
+        lines.append("  masks: none")
+    else:
+        outside = {"object": "empty space", "ignore": "unknown"}[scene.mask_meaning.value]
+        lines.append(f"  masks: outside them is {outside} ({scene.mask_meaning.value})")
+    x, y, z = scene.region.center
+    lines.append(
+        f"  region: centre ({x:.4g}, {y:.4g}, {z:.4g}), radius {scene.region.radius:.4g}: {scene.region.reason}"
+    )
+    if scene.dropped:
+        lines.append(f"  dropped {len(scene.dropped)} of {len(scene) + len(scene.dropped)} frames:")
+        lines += [f"    {d.name}: {d.reason}" for d in scene.dropped[:LISTED]]
+        if len(scene.dropped) > LISTED:
+            lines.append(f"    … and {len(scene.dropped) - LISTED} more")
+    return "\n".join(lines)
+
+
+def table(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Numbers in columns: row name → column name → value; absent ones stay blank."""
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    first = max((len(r) for r in rows), default=0)
+    widths = [max(len(c), 9) for c in columns]
+    lines = [" " * first + "".join(f"  {c:>{w}}" for c, w in zip(columns, widths))]
+    for name, row in rows.items():
+        cells = [f"{row[c]:.4g}" if c in row else "" for c in columns]
+        lines.append(f"{name:<{first}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(cells, widths)))
+    return "\n".join(lines)

@@ -59,28 +59,15 @@ def _devices() -> Iterator[tuple[str, str]]:
 def _kernels() -> Iterator[tuple[str, str]]:
     import torch
 
-    yield "kernels on cpu", f"numba, threads by {_threading_layer()}"
+    from rilievo.ops.threading import threading_layer
+
+    yield "kernels on cpu", f"numba {_installed('numba')}, threads by {threading_layer()}"
     if importlib.util.find_spec("triton") is None:
         yield "kernels on cuda", "none: triton is not installed"
     elif torch.cuda.is_available():
         yield "kernels on cuda", f"triton {_installed('triton')}"
     else:
         yield "kernels on cuda", f"triton {_installed('triton')} is here, a GPU is not"
-
-
-def _threading_layer() -> str:
-    """The layer numba really takes, learned by running a parallel loop."""
-    import numba
-
-    @numba.njit(parallel=True)
-    def count(n: int) -> int:
-        total = 0
-        for _ in numba.prange(n):
-            total += 1
-        return total
-
-    count(8)
-    return f"{numba.threading_layer()} x {numba.get_num_threads()}"
 
 
 def _installed(name: str) -> str | None:

@@ -27,7 +27,8 @@ class Cameras:
     """n cameras; `cameras[i]`, `cameras[2:5]` and `cameras[[0, 3]]` are again `Cameras`.
 
     Distortion is OpenCV's: (k1, k2, k3, k4, k5, k6, p1, p2), rational radial terms and tangential ones, in this order.
-    Where `fisheye` is true, k1 … k4 are instead the four coefficients of the equidistant model and the rest must be zero.
+    Where `fisheye` is true, k1 … k4 are instead the four coefficients of the equidistant model and the rest must be
+    zero.
 
     Raises `UserError` for a pose that is not finite and rigid, a K that is no pinhole, or an empty image.
     """
@@ -128,8 +129,8 @@ class Cameras:
     def rays(self, index: Int[Tensor, "r"], pixels: Float[Tensor, "r 2"], dtype: torch.dtype = torch.float32) -> Rays:
         """World rays through `pixels` (column, row in px, centres at +0.5) of the cameras `index`, one camera per ray.
 
-        Computed in float64, returned in `dtype`. A pixel that the lens model cannot reach (see `reachable`) gets a direction
-        at the edge of those that it can.
+        Computed in float64, returned in `dtype`. A pixel that the lens model cannot reach (see `reachable`) gets a
+        direction at the edge of those that it can.
         """
         pose = self.world_from_cam[index]
         in_cam = self._directions(index, pixels)[0]

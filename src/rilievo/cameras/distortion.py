@@ -10,8 +10,8 @@ OpenCV's rational model, coefficients in the order (k1, k2, k3, k4, k5, k6, p1, 
 and its fisheye model (Kannala & Brandt 2006, equidistant): a direction at angle θ from the axis lands at radius
 θ' = θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸), 0 <= θ <= π.
 
-Either radial map grows only up to some radius. Beyond this fold two directions share a pixel and the polynomial describes
-no lens, so the inverse looks inside the fold alone and says for each point whether the answer is a true one.
+Either radial map grows only up to some radius. Beyond this fold two directions share a pixel and the polynomial
+describes no lens, so the inverse looks inside the fold alone and says for each point whether the answer is a true one.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def undistort(
 ) -> tuple[Float[Tensor, "p 2"], Bool[Tensor, "p"]]:
     """Inverse of `distort` by Newton's method; `fold` is `fold_radius` of each point's lens.
 
-    Returns the points and whether each is a true inverse: within `CONVERGED` and on the near side of the fold. The others
-    are finite, at or inside the fold.
+    Returns the points and whether each is a true inverse: within `CONVERGED` and on the near side of the fold. The
+    others are finite, at or inside the fold.
     """
     limit = fold * (1 - 1e-12)
     found = _newton(xy, k, limit, start=_within(xy, limit))

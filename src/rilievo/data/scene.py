@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from rilievo.cameras.camera import Cameras
+from rilievo.data.stored import StoredImages
 
 
 class MaskMeaning(StrEnum):
@@ -55,14 +56,14 @@ class Scene:
     """Posed photographs in one frame, our conventions (`Cameras`), images 8-bit sRGB.
 
     `images[i]` is uint8 [h, w, 3]; `coverage[i]` is uint8 [h, w], 255 on the object, with grey edges where the capture has an
-    alpha matte. Sequences decode on access, so a scene of a thousand photos costs nothing to open.
+    alpha matte. Sequences decode on access, so a scene of a thousand photos costs nothing to open. Photos may differ in size.
     """
 
     name: str
     cameras: Cameras
     names: tuple[str, ...]
-    images: Sequence[UInt8[np.ndarray, "h w 3"]]
-    coverage: Sequence[UInt8[np.ndarray, "h w"]] | None
+    images: Sequence[UInt8[np.ndarray, "_h _w 3"]]
+    coverage: Sequence[UInt8[np.ndarray, "_h _w"]] | None
     mask_meaning: MaskMeaning | None
     test_views: tuple[int, ...]
     """Indices held out from training; `evaluate` measures on them."""
@@ -73,6 +74,8 @@ class Scene:
     capture_from_world: Float64[Tensor, "4 4"] = torch.eye(4, dtype=torch.float64)  # noqa: RUF009 never written to
     """Similarity back to the frame the capture was given in: results leave through it."""
     dropped: tuple[Dropped, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was found, assumed and left out, a sentence each, for the user."""
     folder: Path | None = None
 
     def __len__(self) -> int:
@@ -82,3 +85,59 @@ class Scene:
     def train_views(self) -> tuple[int, ...]:
         held_out = set(self.test_views)
         return tuple(i for i in range(len(self)) if i not in held_out)
+
+    @property
+    def is_normalised(self) -> bool:
+        """The region is the unit ball at the origin."""
+        return self.region.radius == 1.0 and not self.region.center.any()
+
+    def normalised(self) -> Scene:
+        """The same capture in a world whose origin and unit are the region's centre and radius.
+
+        `capture_from_world` absorbs the change, so what leaves through it lands where it did before.
+        """
+        if self.is_normalised:
+            return self
+        center, radius = self.region.center, self.region.radius
+        world_from_unit = np.eye(4)
+        world_from_unit[:3, :3] *= radius
+        world_from_unit[:3, 3] = center
+        points = self.points and replace(self.points, xyz=(self.points.xyz - center) / radius)
+        return replace(
+            self,
+            cameras=self.cameras.transformed(torch.from_numpy(np.linalg.inv(world_from_unit))),
+            region=Region(np.zeros(3), 1.0, self.region.reason),
+            points=points,
+            capture_from_world=self.capture_from_world @ torch.from_numpy(world_from_unit),
+        )
+
+    def in_capture_frame(self) -> Scene:
+        """The same capture in the frame it was given in, where `capture_from_world` is the identity."""
+        A = self.capture_from_world.numpy()
+        scale = np.cbrt(np.linalg.det(A[:3, :3]))
+        points = self.points and replace(self.points, xyz=self.points.xyz @ A[:3, :3].T + A[:3, 3])
+        center = A[:3, :3] @ self.region.center + A[:3, 3]
+        return replace(
+            self,
+            cameras=self.cameras.transformed(self.capture_from_world),
+            region=Region(center, float(self.region.radius * scale), self.region.reason),
+            points=points,
+            capture_from_world=torch.eye(4, dtype=torch.float64),
+        )
+
+    def subset(self, views: Sequence[int]) -> Scene:
+        """The capture with the photos `views` alone, in that order; the region stays."""
+        held_out = set(self.test_views)
+        return replace(
+            self,
+            cameras=self.cameras[list(views)],
+            names=tuple(self.names[i] for i in views),
+            images=_pick(self.images, views),
+            coverage=None if self.coverage is None else _pick(self.coverage, views),
+            test_views=tuple(new for new, old in enumerate(views) if old in held_out),
+            times=None if self.times is None else self.times[list(views)],
+        )
+
+
+def _pick(pictures: Sequence[np.ndarray], views: Sequence[int]) -> Sequence[np.ndarray]:
+    return pictures.pick(views) if isinstance(pictures, StoredImages) else tuple(pictures[i] for i in views)

@@ -1,4 +1,4 @@
-"""How Triton kernels are made. Imported by the `cuda` file of a kernel only, so that machines without Triton never ask."""
+"""How Triton kernels are made. Only the `cuda` file of a kernel imports this: machines without Triton never ask."""
 
 import inspect
 from collections.abc import Callable

@@ -11,9 +11,9 @@ import torch
 def operator(on_cpu: Callable, *, fake: Callable) -> Any:
     """Register `rilievo::<name>` from the function of that name in a kernel's `cpu` file.
 
-    The signature must be annotated with what torch schemas know (`Tensor`, `int`, `float`, `bool`, optional and tuple). On
-    CUDA tensors the function of the same name in the sibling file `cuda` runs, imported when first needed. `fake` makes
-    outputs of the right shape out of tensors without data; it also serves `torch.compile`.
+    The signature must be annotated with what torch schemas know (`Tensor`, `int`, `float`, `bool`, optional, tuple).
+    On CUDA tensors the function of the same name in the sibling file `cuda` runs, imported when first needed. `fake`
+    makes outputs of the right shape out of tensors without data; it also serves `torch.compile`.
     """
     name = on_cpu.__name__
     package = inspect.unwrap(on_cpu).__module__.rpartition(".")[0]

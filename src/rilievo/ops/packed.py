@@ -1,7 +1,7 @@
 """Packed samples: rays of different lengths in one list, without padding.
 
-Ray i owns samples offsets[i] … offsets[i + 1] - 1, near to far. `offsets` has one entry more than there are rays, starts
-at 0 and ends at the number of samples (the row pointer of a CSR matrix). `ray_index` says the same per sample.
+Ray i owns samples offsets[i] … offsets[i + 1] - 1, near to far. `offsets` has one entry more than there are rays,
+starts at 0 and ends at the number of samples (the row pointer of a CSR matrix). `ray_index` says the same per sample.
 """
 
 from dataclasses import dataclass

@@ -1,12 +1,12 @@
 """How Numba kernels run on the processor: threads, locks, compiled code on disk, and torch tensors as arrays.
 
-Numba chooses a threading layer once per process. Left alone it may choose OpenMP, under which a forked child dies, or its
-own work queue, which aborts the process when two Python threads enter it together. So the choice is made here, at the
-first launch and never on import: TBB where it can be loaded, else the work queue behind one lock. Whoever sets
+Numba chooses a threading layer once per process. Left alone it may choose OpenMP, under which a forked child dies, or
+its own work queue, which aborts the process when two Python threads enter it together. So the choice is made here, at
+the first launch and never on import: TBB where it can be loaded, else the work queue behind one lock. Whoever sets
 NUMBA_THREADING_LAYER, or has launched Numba threads before us, keeps that choice.
 
-A kernel uses as many threads as torch does (`torch.set_num_threads`), and its result must not depend on that number: let
-a thread own whole outputs (a ray, a point, a cell) and never add into another's.
+A kernel uses as many threads as torch does (`torch.set_num_threads`), and its result must not depend on that number:
+let a thread own whole outputs (a ray, a point, a cell) and never add into another's.
 """
 
 import ctypes
@@ -28,6 +28,7 @@ from torch import Tensor
 TBB_LIBRARY = {"linux": "libtbb.so.12", "win32": "tbb12.dll", "darwin": "libtbb.12.dylib"}
 OLDEST_TBB_INTERFACE = 12060  # what Numba itself asks for
 
+_numba_config: Any = numba.config  # a module that fills itself from the environment
 _one_at_a_time = threading.Lock()
 
 
@@ -72,16 +73,16 @@ def threading_layer() -> str:
         return numba.threading_layer()
     except ValueError:  # no parallel kernel has run yet
         pass
-    if numba.config.THREADING_LAYER == "default":
-        numba.config.THREADING_LAYER = "tbb" if _tbb_loads() else "workqueue"
-    return numba.config.THREADING_LAYER
+    if _numba_config.THREADING_LAYER == "default":
+        _numba_config.THREADING_LAYER = "tbb" if _tbb_loads() else "workqueue"
+    return _numba_config.THREADING_LAYER
 
 
 @contextmanager
 def _processor() -> Iterator[None]:
     with _one_at_a_time if threading_layer() in ("workqueue", "default") else nullcontext():
         before = numba.get_num_threads()
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(torch.get_num_threads(), _numba_config.NUMBA_NUM_THREADS))
         try:
             yield
         finally:

@@ -4,8 +4,9 @@ Symbols: opacity `alpha` of an interval, `density` per unit length, `weights` w 
 `midpoints` and `intervals` of the samples along the ray. Samples are packed (see `ops.packed`): ray i owns
 offsets[i] … offsets[i + 1] - 1, near to far; rays without samples are fine.
 
-Everything is defined in `reference`. Results do not depend on the number of threads. Opaque samples (alpha = 1) are exact,
-forward and backward. Half-precision inputs are computed and returned in float32: products along a ray need the digits.
+Everything is defined in `reference`. Results do not depend on the number of threads. Opaque samples (alpha = 1) are
+exact, forward and backward. Half-precision inputs are computed and returned in float32: products along a ray need the
+digits.
 Derivatives of any order, except that the weights have two.
 """
 
@@ -33,7 +34,7 @@ def weights_from_density(
     t_ends: Float[Tensor, "samples"],
     offsets: Int64[Tensor, "rays_plus_1"],
 ) -> tuple[Float[Tensor, "samples"], Float[Tensor, "samples"]]:
-    """Weights and transmittance of samples whose density is constant over [t_start, t_end]: α = 1 - exp(-σ (t_end - t_start)).
+    """Weights and transmittance from densities σ that are constant per interval: α = 1 - exp(-σ (t_end - t_start)).
 
     Gradients flow to the density and to both ends of the intervals.
     """
@@ -65,8 +66,8 @@ def distortion_loss(
 ) -> Float[Tensor, "rays"]:
     """Σ_ij w_i w_j |m_i - m_j| + ⅓ Σ_i w_i² δ_i of each ray, in time linear in its samples.
 
-    mip-NeRF 360 (Barron et al. 2022, arXiv:2111.12077), eq. 15. Midpoints must not decrease along a ray. As published, the
-    gradient flows to the weights only; midpoints or intervals that want one raise `UserError`.
+    mip-NeRF 360 (Barron et al. 2022, arXiv:2111.12077), eq. 15. Midpoints must not decrease along a ray. As published,
+    the gradient flows to the weights only; midpoints or intervals that want one raise `UserError`.
     """
     from rilievo.ops.ray_weights import register
 

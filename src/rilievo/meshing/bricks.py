@@ -1,19 +1,21 @@
 """A growing set of bricks of lattice values: only the part of a lattice that the surface passes through.
 
-A brick is SIZE³ cells, hence (SIZE + 1)³ vertices, of which those on its sides belong to its neighbours too. The oldest brick
-holding a vertex evaluates it and the younger ones copy, so every vertex is evaluated once and all bricks agree on it.
+A brick is SIZE³ cells, hence (SIZE + 1)³ vertices, of which those on its sides belong to its neighbours too. The oldest
+brick holding a vertex evaluates it and the younger ones copy, so every vertex is evaluated once and all bricks agree on
+it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from numba import njit
 
 from rilievo.meshing.lattice import Lattice
+from rilievo.ops.threading import kernel
 
 SIZE = 4
-"""Cells along a brick's side. Small bricks follow the surface closely; at 4 the shared sides cost little and are shared anyway."""
+"""Cells along a brick's side. Small bricks follow the surface closely; at 4 the shared sides cost little and are shared
+anyway."""
 
 _SIDES = [(axis, end) for axis in range(3) for end in (0, 1)]
 
@@ -32,7 +34,7 @@ class Bricks:
         return len(self.index)
 
     def activate(self, index: Int64[np.ndarray, "new 3"]) -> None:
-        """Add bricks by their position in the grid of bricks and evaluate their vertices; those already active are skipped."""
+        """Add bricks by their position in the grid of bricks and evaluate them; those already active are skipped."""
         linear = np.unique(np.ravel_multi_index(tuple(index.T), self.shape))
         linear = linear[self.slot.reshape(-1)[linear] < 0]
         new = np.stack(np.unravel_index(linear, self.shape), axis=-1).astype(np.int64)
@@ -63,9 +65,9 @@ class Bricks:
         return np.concatenate(found)
 
 
-@njit(cache=True)
+@kernel(parallel=False)
 def _oldest_holders(slot, index, start):
-    """For each vertex of the bricks from `start` on: the oldest active brick holding it, and its place in that brick."""
+    """For each vertex of the bricks from `start` on: the oldest active brick holding it, and its place in there."""
     side = SIZE + 1
     owner = np.empty((len(index) - start, side**3), dtype=np.int64)
     place = np.empty((len(index) - start, side**3), dtype=np.int64)

@@ -1,20 +1,21 @@
 """The 256 ways a surface can cross a cube, worked out rather than copied.
 
-A cell of a lattice has eight corners, each inside (f < 0) or outside. Marching cubes (Lorensen & Cline 1987) cuts the twelve
-edges whose ends differ and spans the cuts with triangles. The table is derived from one rule per cube *face*, so that two cells
-sharing a face always agree on the contour drawn there:
+A cell of a lattice has eight corners, each inside (f < 0) or outside. Marching cubes (Lorensen & Cline 1987) cuts the
+twelve edges whose ends differ and spans the cuts with triangles. The table is derived from one rule per cube *face*, so
+that two cells sharing a face always agree on the contour drawn there:
 
-    walking round the face counter-clockwise as seen from outside the cube, every run of inside corners is cut off by one
-    segment, from the edge where the walk entered the run to the edge where it leaves.
+    walking round the face counter-clockwise as seen from outside the cube, every run of inside corners is cut off by
+    one segment, from the edge where the walk entered the run to the edge where it leaves.
 
-Each cut edge lies on two faces which are walked in opposite directions, hence it starts exactly one segment and ends exactly
-one: the segments link into closed loops, without exception, and neighbouring cells traverse a shared segment in opposite
-directions. The polygons spanned by the loops therefore form a closed, consistently oriented surface whose normal points to the
-outside. On an ambiguous face (inside corners on one diagonal) the rule keeps the inside corners apart.
+Each cut edge lies on two faces which are walked in opposite directions, hence it starts exactly one segment and ends
+exactly one: the segments link into closed loops, without exception, and neighbouring cells traverse a shared segment in
+opposite directions. The polygons spanned by the loops therefore form a closed, consistently oriented surface whose
+normal points to the outside. On an ambiguous face (inside corners on one diagonal) the rule keeps the inside corners
+apart.
 
-Loops are triangulated without any diagonal lying in a face of the cube: such a diagonal could be drawn a second time by the
-neighbour and give an edge four triangles. Among the triangulations left, the one with the shortest diagonals (cuts placed at
-the middle of their edges) is taken.
+Loops are triangulated without any diagonal lying in a face of the cube: such a diagonal could be drawn a second time by
+the neighbour and give an edge four triangles. Among the triangulations left, the one with the shortest diagonals (cuts
+placed at the middle of their edges) is taken.
 
 Corner c sits at (c & 1, c >> 1 & 1, c >> 2 & 1); bit c of the case number is set when it is inside.
 """
@@ -29,7 +30,7 @@ import numpy as np
 Loop = tuple[int, ...]
 Triangle = tuple[int, int, int]
 
-CORNERS = np.array([(c & 1, c >> 1 & 1, c >> 2 & 1) for c in range(8)])
+CORNERS = np.array([(c & 1, c >> 1 & 1, c >> 2 & 1) for c in range(8)], dtype=np.int64)
 EDGES = [(c, c | 1 << axis) for axis in range(3) for c in range(8) if not c >> axis & 1]
 """Corner pairs, lower corner first: four edges along x, four along y, four along z."""
 EDGE_AXIS = np.repeat(np.arange(3, dtype=np.int64), 4)
@@ -43,9 +44,8 @@ def _faces() -> list[tuple[int, int, int, int]]:
     faces = []
     for axis in range(3):
         u, v = 1 << (axis + 1) % 3, 1 << (axis + 2) % 3
-        low = (0, v, u | v, u)
-        high = tuple(c | 1 << axis for c in (0, u, u | v, v))
-        faces += [low, high]
+        up = 1 << axis
+        faces += [(0, v, u | v, u), (up, up | u, up | u | v, up | v)]
     return faces
 
 
@@ -88,9 +88,7 @@ def _triangulations(loop: Loop) -> Iterator[tuple[float, list[Triangle]]]:
     first, last = loop[0], loop[-1]
     for k in range(1, len(loop) - 1):
         apex = loop[k]
-        diagonals = [
-            (a, b) for a, b, is_side in ((first, apex, k == 1), (apex, last, k == len(loop) - 2)) if not is_side
-        ]
+        diagonals = [(first, apex)] * (k > 1) + [(apex, last)] * (k < len(loop) - 2)
         if any(_EDGE_FACES[a] & _EDGE_FACES[b] for a, b in diagonals):
             continue
         length = sum(float(((_MIDDLES[a] - _MIDDLES[b]) ** 2).sum()) for a, b in diagonals)
@@ -106,7 +104,8 @@ def triangulate(loop: Loop) -> list[Triangle]:
 
 @cache
 def triangle_table() -> tuple[np.ndarray, np.ndarray]:
-    """`count` int64 [256] and `edges` int64 [256, most triangles, 3]: the triangles of every case as cut-edge numbers."""
+    """`count` int64 [256] and `edges` int64 [256, most triangles, 3]: the triangles of every case as cut-edge
+    numbers."""
     cases = [[t for loop in contour_loops(case) for t in triangulate(loop)] for case in range(256)]
     count = np.array([len(triangles) for triangles in cases], dtype=np.int64)
     edges = np.full((256, int(count.max()), 3), -1, dtype=np.int64)

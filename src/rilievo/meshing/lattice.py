@@ -1,13 +1,13 @@
 """The lattice a field is sampled on: where its vertices are, and how their values are obtained.
 
-Cells are as close to cubes as the box allows. A *capped* lattice has one more layer of cells all round whose outer vertices are
-outside by decree (f = +∞), which closes every surface that would leave the box.
+Cells are as close to cubes as the box allows. A *capped* lattice has one more layer of cells all round whose outer
+vertices are outside by decree (f = +∞), which closes every surface that would leave the box.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ ScalarField = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n"]]
 
 @dataclass
 class Lattice:
-    """A regular lattice over a box, and the field on it. Points are made in the dtype and on the device of `box_min`."""
+    """A regular lattice over a box, and the field on it. Points are made in the dtype and on the device of
+    `box_min`."""
 
     field: ScalarField
     box_min: Float[Tensor, "3"]
@@ -33,9 +34,9 @@ class Lattice:
     """Points handed to the field at once."""
     on_evaluation: Callable[[int], None]
     """Told the number of evaluations so far after every chunk."""
-    evaluations: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        self.evaluations = 0
         size = (self.box_max - self.box_min).double().cpu().numpy()
         if not (np.isfinite(size).all() and (size > 0).all()):
             raise clear(

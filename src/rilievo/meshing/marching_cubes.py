@@ -1,9 +1,9 @@
 """Marching cubes over bricks: small boxes of lattice values, any number of them, anywhere in one lattice.
 
-A *lattice* has cells[a] cells and cells[a] + 1 vertices along axis a. A *brick* holds the values f at a box of lattice vertices
-together with the lattice index of its first vertex; a dense volume is one large brick. Negative is inside. Every cut is named
-by the lattice edge it lies on, so the pieces of surface from different bricks share their vertices, and the result does not
-depend on how the volume was divided.
+A *lattice* has cells[a] cells and cells[a] + 1 vertices along axis a. A *brick* holds the values f at a box of lattice
+vertices together with the lattice index of its first vertex; a dense volume is one large brick. Negative is inside.
+Every cut is named by the lattice edge it lies on, so the pieces of surface from different bricks share their vertices,
+and the result does not depend on how the volume was divided.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
-from numba import njit
 
 from rilievo.meshing.cube_table import CORNERS, EDGE_AXIS, EDGE_CORNERS, triangle_table
+from rilievo.ops.threading import inlined, kernel
 
 LEAST_FRACTION = 1e-3
-"""Cuts keep this share of an edge's length from its ends. A value of exactly zero would otherwise collapse triangles, and merging
-the collapsed ones can pinch the surface; a thousandth of a voxel is far below the error of linear interpolation."""
+"""Cuts keep this share of an edge's length from its ends. A value of exactly zero would otherwise collapse triangles,
+and merging the collapsed ones can pinch the surface; a thousandth of a voxel is far below the error of linear
+interpolation."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Cuts:
     """Counter-clockwise as seen from outside (from growing f)."""
 
     def fractions(self) -> Float64[np.ndarray, "v"]:
-        """Position of each cut along its edge by linear interpolation, in (0, 1)."""
-        return linear_root(self.ends)
+        """Position of each cut along its edge by linear interpolation."""
+        return off_ends(linear_root(self.ends))
 
     def positions(self, fractions: Float64[np.ndarray, "v"]) -> Float64[np.ndarray, "v 3"]:
         """Lattice coordinates of the cuts: whole numbers are lattice vertices."""
@@ -45,11 +46,16 @@ class Cuts:
 
 
 def linear_root(ends: Float64[np.ndarray, "v 2"]) -> Float64[np.ndarray, "v"]:
-    """Zero of the line through (0, f0) and (1, f1), kept off both ends; next to the finite end where the other is infinite."""
+    """Zero of the line through (0, f0) and (1, f1); the finite end where one is infinite."""
     low, high = np.abs(ends[:, 0]), np.abs(ends[:, 1])
     finite = np.isfinite(low) & np.isfinite(high)
     low, high = np.where(finite, low, np.isinf(low)), np.where(finite, high, np.isinf(high))
-    return np.clip(low / np.maximum(low + high, np.finfo(np.float64).tiny), LEAST_FRACTION, 1 - LEAST_FRACTION)
+    return low / np.maximum(low + high, np.finfo(np.float64).tiny)
+
+
+def off_ends(fractions: Float64[np.ndarray, "v"]) -> Float64[np.ndarray, "v"]:
+    """Positions along edges, kept LEAST_FRACTION away from the ends."""
+    return np.clip(fractions, LEAST_FRACTION, 1 - LEAST_FRACTION)
 
 
 def march_bricks(
@@ -74,19 +80,16 @@ def march_volume(values: Float[np.ndarray, "x y z"]) -> Cuts:
     return march_bricks(values[None], np.zeros((1, 3), dtype=np.int64), cells)
 
 
-_CORNERS = CORNERS.astype(np.int64)
-
-
-@njit(cache=True)
+@inlined
 def _case(values, b, i, j, k):
     case = 0
     for c in range(8):
-        if values[b, i + _CORNERS[c, 0], j + _CORNERS[c, 1], k + _CORNERS[c, 2]] < 0:
+        if values[b, i + CORNERS[c, 0], j + CORNERS[c, 1], k + CORNERS[c, 2]] < 0:
             case |= 1 << c
     return case
 
 
-@njit(cache=True)
+@inlined
 def _brick_cells(values, first, limit, b):
     """How many cells of brick b lie within the lattice, per axis."""
     nx = min(values.shape[1] - 1, limit[0] - first[b, 0])
@@ -95,7 +98,7 @@ def _brick_cells(values, first, limit, b):
     return nx, ny, nz
 
 
-@njit(cache=True)
+@kernel(parallel=False)
 def _count_triangles(values, first, limit, count):
     total = 0
     for b in range(values.shape[0]):
@@ -107,9 +110,10 @@ def _count_triangles(values, first, limit, count):
     return total
 
 
-@njit(cache=True)
+@kernel(parallel=False)
 def _emit_triangles(values, first, limit, count, edges, total):
-    """Per triangle corner: the key of its lattice edge, (lower end's linear index) * 3 + axis, and f at the edge's ends."""
+    """Per triangle corner: the key of its lattice edge, (lower end's linear index) * 3 + axis, and f at the edge's
+    ends."""
     keys = np.empty(3 * total, dtype=np.int64)
     ends = np.empty((3 * total, 2), dtype=np.float64)
     n = 0
@@ -123,11 +127,11 @@ def _emit_triangles(values, first, limit, count, edges, total):
                         for corner in range(3):
                             e = edges[case, t, corner]
                             lo, hi = EDGE_CORNERS[e, 0], EDGE_CORNERS[e, 1]
-                            x, y, z = i + _CORNERS[lo, 0], j + _CORNERS[lo, 1], k + _CORNERS[lo, 2]
+                            x, y, z = i + CORNERS[lo, 0], j + CORNERS[lo, 1], k + CORNERS[lo, 2]
                             vertex = (first[b, 0] + x) * (limit[1] + 1) + first[b, 1] + y
                             vertex = vertex * (limit[2] + 1) + first[b, 2] + z
                             keys[n] = 3 * vertex + EDGE_AXIS[e]
                             ends[n, 0] = values[b, x, y, z]
-                            ends[n, 1] = values[b, i + _CORNERS[hi, 0], j + _CORNERS[hi, 1], k + _CORNERS[hi, 2]]
+                            ends[n, 1] = values[b, i + CORNERS[hi, 0], j + CORNERS[hi, 1], k + CORNERS[hi, 2]]
                             n += 1
     return keys, ends

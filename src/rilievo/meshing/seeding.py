@@ -1,12 +1,14 @@
 """Where to look for a surface first: few samples of the field decide which bricks can hold a part of it.
 
-The box is divided into blocks and the field f is sampled at their centres. If f changes by at most L per unit of length, a
-block of half diagonal r holds no zero when |f(centre)| > L r. Blocks that pass are halved until they are bricks.
+The box is divided into blocks and the field f is sampled at their centres. If f changes by at most L per unit of
+length, a block of half diagonal r holds no zero when |f(centre)| > L r. Blocks that pass are halved until they are
+bricks.
 
-For a learned distance L is not 1 and not known. It is measured instead: the steepest slope between neighbouring centres in the
-block's surroundings, at least the median slope of the box, times a margin. Besides, wherever f changes sign between neighbouring
-centres, the zero between them is bracketed to within a cell and its brick taken, whatever L says. What this misses of a surface
-that was met is found later, by following the surface; only a piece that lies wholly between the samples can be lost.
+For a learned distance L is not 1 and not known. It is measured instead: the steepest slope between neighbouring centres
+in the block's surroundings, at least the median slope of the box, times a margin. Besides, wherever f changes sign
+between neighbouring centres, the zero between them is bracketed to within a cell and its brick taken, whatever L says.
+What this misses of a surface that was met is found later, by following the surface; only a piece that lies wholly
+between the samples can be lost.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.ndimage import maximum_filter
 
+from rilievo.errors import clear
 from rilievo.meshing.bricks import SIZE
 from rilievo.meshing.lattice import Lattice
 
@@ -35,10 +38,18 @@ def seed_bricks(
 ) -> Int64[np.ndarray, "seeds 3"]:
     """Bricks (positions in the grid of bricks) that may hold a part of the surface.
 
-    `lipschitz` is the bound L where it is known; `coarse` the cells per side of the first blocks, SIZE times a power of two.
+    `lipschitz` is the bound L where it is known; `coarse` the cells per side of the first blocks, SIZE times a power of
+    two.
     """
     if max(lattice.cells) <= SMALL:
         return _grid([-(-n // SIZE) for n in lattice.cells])
+    if coarse is not None and (coarse < SIZE or coarse & (coarse - 1)):
+        raise clear(
+            "coarse block size",
+            expected=f"{SIZE} cells times a power of two",
+            got=str(coarse),
+            do="leave it out, or give 4 for the densest search",
+        )
     side = coarse or SIZE * 2 ** max(0, round(math.log2(max(lattice.cells) / (BLOCKS * SIZE))))
     shape = [-(-n // side) for n in lattice.cells]
     index = _grid(shape)
@@ -54,7 +65,7 @@ def seed_bricks(
         near = np.where(capped, f, np.abs(f)) <= bound * radius
         index, bound = index[near], bound[near]
         if side == SIZE:
-            return np.unique(np.concatenate([index, crossings]), axis=0)
+            return np.concatenate([index, crossings])
         side //= 2
         index, bound = (2 * index[:, None] + _grid([2, 2, 2])).reshape(-1, 3), np.repeat(bound, 8)
         within = (index * side < np.asarray(lattice.cells)).all(axis=1)
@@ -70,7 +81,8 @@ def _grid(shape: list[int]) -> Int64[np.ndarray, "n 3"]:
 def _blocks(
     lattice: Lattice, index: Int64[np.ndarray, "n 3"], side: int
 ) -> tuple[Float64[np.ndarray, "n 3"], Float64[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
-    """Centre (lattice coordinates) and half diagonal (world units) of blocks cut to the box, and whether they reach into the cap."""
+    """Centre (lattice coordinates) and half diagonal (world units) of blocks cut to the box, and whether they reach
+    into the cap."""
     low, high = index * side, np.minimum((index + 1) * side, lattice.cells)
     boxed_low, boxed_high = lattice.in_box(low.astype(np.float64)), lattice.in_box(high.astype(np.float64))
     radius = np.linalg.norm((boxed_high - boxed_low) / 2 * lattice.spacing, axis=1)

@@ -1,8 +1,9 @@
 """The surface f = 0 of a scalar field as a triangle mesh, evaluating the field only near the surface.
 
-Three steps: coarse samples choose the bricks that may hold a part of the surface (`seeding`); from these the surface is followed
-into every brick it enters (`bricks`); marching cubes of these bricks (`marching_cubes`) gives exactly the triangles that marching
-cubes of the whole lattice would give for the pieces that were met. A surface that stays inside the box comes out closed.
+Three steps: coarse samples choose the bricks that may hold a part of the surface (`seeding`); from these the surface is
+followed into every brick it enters (`bricks`); marching cubes of these bricks (`marching_cubes`) gives exactly the
+triangles that marching cubes of the whole lattice would give for the pieces that were met. A surface that stays inside
+the box comes out closed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from rilievo.geometry.mesh import TriMesh
 from rilievo.meshing.bricks import SIZE, Bricks
 from rilievo.meshing.lattice import Lattice, ScalarField
-from rilievo.meshing.marching_cubes import LEAST_FRACTION, Cuts, linear_root, march_bricks
+from rilievo.meshing.marching_cubes import Cuts, linear_root, march_bricks, off_ends
 from rilievo.meshing.seeding import seed_bricks
 
 VectorField = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
@@ -54,19 +55,23 @@ def extract_surface(
 ) -> TriMesh:
     """Mesh of f = 0 inside a box, normals towards growing f; field < 0 is inside.
 
-    `resolution` counts cells along the longest side of the box; the points handed to `field`, `gradient` and `color` have the
-    dtype and device of `box_min`, at most `chunk` at once, and no gradient graph is recorded (`gradient` may enable it).
+    `resolution` counts cells along the longest side of the box; the points handed to `field`, `gradient` and `color`
+    have the dtype and device of `box_min`, at most `chunk` at once, and no gradient graph is recorded (`gradient` may
+    enable it).
 
     lipschitz: a bound of |∇f|, where one is known (1 for a true distance). By default it is measured, see `seeding`.
-    coarse: cells per side of the blocks sampled first, 4 times a power of two. Fields that are not like a distance, such as
+    coarse: cells per side of the blocks sampled first, 4 times a power of two. Fields that are not like a distance,
+    such as
         densities, show nothing of a surface that passes between the samples: give 4 to sample them more densely.
-    cap: close the surface where it leaves the box, as if everything outside were empty. The lid lies a thousandth of a voxel
+    cap: close the surface where it leaves the box, as if everything outside were empty. The lid lies a thousandth of a
+    voxel
         outside the box.
     refine: rounds of secant refinement of the vertices along their edges, one evaluation per vertex each.
     gradient: ∇f, for vertex normals. Without it the mesh has none.
     color: (points, normals) → sRGB in [0, 1], for vertex colours; normals are zero without `gradient`.
 
-    An empty mesh is returned where f does not change sign. Raises UserError for an impossible box or a field that is not finite.
+    An empty mesh is returned where f does not change sign. Raises UserError for an impossible box or a field that is
+    not finite.
     """
     bricks: Bricks | None = None
     stage = "searching"
@@ -101,7 +106,8 @@ def density_field(density: ScalarField, level: float) -> ScalarField:
 
 
 def sharpened(lattice: Lattice, cuts: Cuts, rounds: int) -> Float64[np.ndarray, "v"]:
-    """Positions of the cuts along their edges by regula falsi, `rounds` evaluations each; cuts of a lid stay as they are."""
+    """Positions of the cuts along their edges by regula falsi, `rounds` evaluations each; cuts of a lid stay as they
+    are."""
     fractions = cuts.fractions()
     moving = np.flatnonzero(np.isfinite(cuts.ends).all(axis=1))
     low, high = np.zeros(len(moving)), np.ones(len(moving))
@@ -114,8 +120,7 @@ def sharpened(lattice: Lattice, cuts: Cuts, rounds: int) -> Float64[np.ndarray, 
             np.where(same_side_as_low, high, fractions[moving]),
         )
         ends = np.where(np.stack([same_side_as_low, ~same_side_as_low], axis=-1), f[:, None], ends)
-        root = low + linear_root(ends) * (high - low)
-        fractions[moving] = np.clip(root, LEAST_FRACTION, 1 - LEAST_FRACTION)
+        fractions[moving] = off_ends(low + linear_root(ends) * (high - low))
         at = cuts.positions(fractions)
     return fractions
 

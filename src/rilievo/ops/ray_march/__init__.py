@@ -1,7 +1,8 @@
 """Walking rays through an occupancy grid: where along each ray is something worth evaluating?
 
-Symbols: a ray is o + t d; `step` is the length Δt of an interval, growing with distance as `cone_angle` · t where asked
-(instant-ngp, Müller et al. 2022, appendix E.1). The grid lives in the unit cube, and a `contraction` maps the world there:
+Symbols: a ray is o + t d; `step` is the length Δt of an interval, growing with distance as `cone_angle` · t where
+asked (instant-ngp, Müller et al. 2022, appendix E.1). The grid lives in the unit cube; a `contraction` maps the world
+there:
 
     'box'                [-radius, radius]³ fills the cube; outside is empty
     'unbounded_sphere'   the ball of `radius` fills the central ball of the cube, and all of space beyond it the rest
@@ -47,7 +48,7 @@ def march_rays(
     midpoint is below t_max; `jitter` in [0, 1) moves the first start by that share of Δt. `occupied` is indexed
     [x, y, z]. Rays with t_min ≥ t_max give no samples; a ray stops after `max_samples_per_ray`. No gradients.
 
-    Raises `UserError` for a step that is not positive, and for t_max so far away that float cannot resolve a step there.
+    Raises `UserError` for a step that is not positive, and for t_max so far that float cannot resolve a step there.
     """
     from rilievo.ops.ray_march import register
 

@@ -1,7 +1,7 @@
 """From what a layout says to a `Scene`: photos are looked at, frames judged one by one, cameras made to fit the pixels.
 
-A frame that cannot be used is dropped with its reason; what is wrong for all of them, or wrong in a way that would spoil the
-result silently (a mask or a camera for another photo), is a `UserError`.
+A frame that cannot be used is dropped with its reason; what is wrong for all of them, or wrong in a way that would
+spoil the result silently (a mask or a camera for another photo), is a `UserError`.
 """
 
 from __future__ import annotations

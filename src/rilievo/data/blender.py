@@ -1,8 +1,8 @@
 """The layout of NeRF's synthetic scenes: `transforms_{train,test,val}.json`, camera-to-world in OpenGL axes.
 
-Mildenhall et al. 2020. Photos are cut out by their alpha, which is straight and means *object*. The principal point is the
-image centre (w/2, h/2) where the file has no cx, cy; loaders that round it down to whole pixels differ by half a pixel for
-odd sizes.
+Mildenhall et al. 2020. Photos are cut out by their alpha, which is straight and means *object*. The principal point is
+the image centre (w/2, h/2) where the file has no cx, cy; loaders that round it down to whole pixels differ by half a
+pixel for odd sizes.
 """
 
 from __future__ import annotations

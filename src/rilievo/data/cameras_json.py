@@ -1,9 +1,9 @@
 """rilievo's own plain list of cameras: `cameras.json`, camera-to-world in OpenCV axes.
 
-Per frame: `image`, K (3x3, pixels, pixel centres at +0.5), `camera_to_world` (4x4), and optionally `width`, `height` (else those
-beside the frames), `mask`, `distortion` (k1 … k6, p1, p2), `fisheye`, `time` in [0, 1] or `frame`, a video's frame number. A turntable
-has `camera_to_object` too, which is then the pose that a reconstruction of the object needs. `cameras_test.json` beside it
-lists held-out views.
+Per frame: `image`, K (3x3, pixels, pixel centres at +0.5), `camera_to_world` (4x4), and optionally `width`, `height`
+(else those beside the frames), `mask`, `distortion` (k1 … k6, p1, p2), `fisheye`, `time` in [0, 1] or `frame`, a
+video's frame number. A turntable has `camera_to_object` too, which is then the pose that a reconstruction of the object
+needs. `cameras_test.json` beside it lists held-out views.
 """
 
 from __future__ import annotations

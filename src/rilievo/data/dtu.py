@@ -1,8 +1,10 @@
-"""The layout of IDR and NeuS: `cameras_sphere.npz` or `cameras.npz`, `image/`, `mask/`; DTU and BlendedMVS are shared in it.
+"""The layout of IDR and NeuS: `cameras_sphere.npz` or `cameras.npz`, `image/`, `mask/`; DTU and BlendedMVS are shared
+in it.
 
-`world_mat_i` (4x4) projects capture points to pixels; `scale_mat_i` takes the unit sphere round the object to the capture's
-frame. Their product P = K [R | t] is the camera in the sphere's frame, which becomes the scene's world: K and R come out of an
-RQ decomposition (Hartley & Zisserman, section 6.2.4). Skew, which the decomposition also gives, is dropped and told.
+`world_mat_i` (4x4) projects capture points to pixels; `scale_mat_i` takes the unit sphere round the object to the
+capture's frame. Their product P = K [R | t] is the camera in the sphere's frame, which becomes the scene's world: K and
+R come out of an RQ decomposition (Hartley & Zisserman, section 6.2.4). Skew, which the decomposition also gives, is
+dropped and told.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float64
-from scipy.linalg import rq
 
+from rilievo.cameras.projection import decompose
 from rilievo.data.frame import Frame, Listing
 from rilievo.data.image_files import MASK_FOLDERS, images_in
 from rilievo.data.scene import Dropped, MaskMeaning, Region
-from rilievo.errors import clear
+from rilievo.errors import UserError, clear
 
 CAMERA_FILES = ("cameras_sphere.npz", "cameras.npz", "cameras_large.npz", "cameras_linear_init.npz")
 PHOTO_FOLDERS = ("image", "images", "rgb")
@@ -49,8 +52,8 @@ def list_dtu(folder: Path) -> Listing:
             dropped.append(Dropped(f"view {i}", "its file is missing"))
             continue
         # one world for all views, even where a file gives each its own sphere
-        K, pose = decompose_projection((matrices[f"world_mat_{i}"] @ capture_from_world)[:3])
-        skew_px = max(skew_px, abs(float(K[0, 1])))
+        K, pose = _camera((matrices[f"world_mat_{i}"] @ capture_from_world)[:3])
+        skew_px = float(np.fmax(skew_px, abs(K[0, 1])))
         K[0, 1] = 0.0
         frames.append(Frame(photo.relative_to(folder).as_posix(), photo, pose, K, mask=masks.get(i)))
     if skew_px > VISIBLE_SKEW_PX:
@@ -68,24 +71,16 @@ def list_dtu(folder: Path) -> Listing:
     )
 
 
-def decompose_projection(
-    P: Float64[np.ndarray, "3 4"],
-) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, "4 4"]]:
-    """K (positive diagonal, last element 1) and world_from_cam of a projection P ~ K [R | -R c], known up to a factor.
-
-    All NaN when P is singular or not finite.
-    """
-    nothing = np.full((3, 3), np.nan), np.full((4, 4), np.nan)
-    if not np.isfinite(P).all() or abs(np.linalg.det(P[:, :3])) < 1e-300:
-        return nothing
-    P = P * np.sign(np.linalg.det(P[:, :3]))  # a rotation has determinant 1
-    K, R = rq(P[:, :3])
-    signs = np.diag(np.sign(np.diag(K)))
-    K, R = K @ signs, signs @ R
-    world_from_cam = np.eye(4)
-    world_from_cam[:3, :3] = R.T
-    world_from_cam[:3, 3] = -np.linalg.solve(P[:, :3], P[:, 3])
-    return K / K[2, 2], world_from_cam
+def _camera(P: Float64[np.ndarray, "3 4"]) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, "4 4"]]:
+    """K and world_from_cam of a projection; all NaN, so that the frame is dropped, when it is not finite or
+    singular."""
+    try:
+        if np.isfinite(P).all():
+            K, pose = decompose(torch.from_numpy(P)[None])
+            return K[0].numpy(), pose[0].numpy()
+    except UserError:  # a singular projection: one bad camera among good ones
+        pass
+    return np.full((3, 3), np.nan), np.full((4, 4), np.nan)
 
 
 def _matrices(path: Path) -> dict[str, Float64[np.ndarray, "4 4"]]:

@@ -1,7 +1,8 @@
 """What a capture layout says, before any photo has been opened.
 
-Each source file (`blender`, `transforms`, `colmap`, `dtu`, `cameras_json`) turns its layout into a `Listing` of `Frame`s in our
-axes (x right, y down, z forward); `assemble` then looks at the photos, judges the frames one by one and builds the `Scene`.
+Each source file (`blender`, `transforms`, `colmap`, `dtu`, `cameras_json`) turns its layout into a `Listing` of
+`Frame`s in our axes (x right, y down, z forward); `assemble` then looks at the photos, judges the frames one by one and
+builds the `Scene`.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def pinhole(fx: float, fy: float, cx: float, cy: float) -> Float64[np.ndarray, "
 
 
 def pose_matrix(rows: object) -> Float64[np.ndarray, "4 4"]:
-    """A 3x4 or 4x4 list of rows as a 4x4 matrix; all NaN when it is anything else, so that the frame is dropped, not the run."""
+    """A 3x4 or 4x4 list of rows as a 4x4 matrix; all NaN when it is anything else, so that the frame is dropped, not
+    the run."""
     try:
         matrix = np.array(rows, dtype=np.float64)
     except (TypeError, ValueError):

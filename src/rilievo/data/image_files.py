@@ -50,8 +50,8 @@ def size_if_readable(path: Path) -> tuple[int, int] | None:
 def mask_index(folder: Path) -> tuple[str, dict[str, Path]]:
     """The capture's mask folder ("" when there is none) and its files by what they may be called for.
 
-    A mask is known by its path without extension below the folder, by that name with its second extension also taken off
-    (COLMAP's `photo.jpg.png`), and by its bare stem.
+    A mask is known by its path without extension below the folder, by that name with its second extension also taken
+    off (COLMAP's `photo.jpg.png`), and by its bare stem.
     """
     for name in MASK_FOLDERS:
         if (folder / name).is_dir():

@@ -40,11 +40,11 @@ def load_scene(
 ) -> Scene:
     """Open a capture: Blender, nerfstudio or instant-ngp, COLMAP, DTU/NeuS/IDR/BlendedMVS, or `cameras.json`.
 
-    Photos shrink by `downscale`, and further until neither side exceeds `max_side`; cameras follow. `mask_meaning` says what
-    masks mean where the layout leaves it open, or overrides it. Every `holdout`-th view by name (None: 8th, 0: none) is a
-    test view where the layout has no split of its own. `region` is (x, y, z, radius) in the capture's frame, found
-    automatically otherwise. `verify` decodes every photo once, so that a broken one is dropped now and not in the middle of
-    a run.
+    Photos shrink by `downscale`, and further until neither side exceeds `max_side`; cameras follow. `mask_meaning` says
+    what masks mean where the layout leaves it open, or overrides it. Every `holdout`-th view by name (None: 8th, 0:
+    none) is a test view where the layout has no split of its own. `region` is (x, y, z, radius) in the capture's frame,
+    found automatically otherwise. `verify` decodes every photo once, so that a broken one is dropped now and not in the
+    middle of a run.
 
     Raises `UserError` for anything that is not a usable capture.
     """

@@ -1,8 +1,8 @@
 """Which masks a capture has, and what they mean.
 
-Two meanings are kept apart (`MaskMeaning`): *object*, where outside is empty, and *ignore*, where outside is unknown. Some
-layouts define it: alpha and DTU's `mask/` mean object, nerfstudio's `mask_path` means ignore. A folder `masks/` may mean either,
-so it is taken as object and the user is told, with the way to change it.
+Two meanings are kept apart (`MaskMeaning`): *object*, where outside is empty, and *ignore*, where outside is unknown.
+Some layouts define it: alpha and DTU's `mask/` mean object, nerfstudio's `mask_path` means ignore. A folder `masks/`
+may mean either, so it is taken as object and the user is told, with the way to change it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def choose(
 ) -> Masks:
     """Masks named by the layout, else alpha, else a `masks/` or `mask/` folder; `asked` overrides their meaning.
 
-    Raises `UserError` when a mask has another size than its photo, when a folder has masks for some photos only and they
-    mean *object*, or when `asked` is given and there are no masks at all.
+    Raises `UserError` when a mask has another size than its photo, when a folder has masks for some photos only and
+    they mean *object*, or when `asked` is given and there are no masks at all.
     """
     size_of = dict(zip((j.frame.name for j in judged), sizes))
     named = {j.frame.name: j.frame.mask for j in judged if j.frame.mask is not None}

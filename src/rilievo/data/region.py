@@ -21,10 +21,7 @@ def find_region(scene: Scene) -> Region:
     if scene.mask_meaning is MaskMeaning.OBJECT and (ball := mask_hull(scene)) is not None:
         center, radius, used = ball
         return Region(center, radius, f"visual hull of {used} masks")
-    if scene.points is not None and len(scene.points.xyz) >= MIN_POINTS:
-        if (region := _from_points(scene)) is not None:
-            return region
-    return _from_cameras(scene)
+    return _from_points(scene) or _from_cameras(scene)
 
 
 def look_at_point(
@@ -32,9 +29,9 @@ def look_at_point(
 ) -> tuple[Float64[np.ndarray, "3"], float]:
     """The point nearest to all viewing axes in the least-squares sense, and how well the axes fix it.
 
-    With P_i = 1 - f_i f_iᵀ the point solves (Σ P_i) x = Σ P_i c_i. The second value is the smallest eigenvalue of the mean
-    P_i: sin² of the typical angle between axes, 0 when they are parallel and the depth is anyone's guess. Axes that miss by
-    far are down-weighted over a few rounds (Geman-McClure), so a stray view does not pull.
+    With P_i = 1 - f_i f_iᵀ the point solves (Σ P_i) x = Σ P_i c_i. The second value is the smallest eigenvalue of the
+    mean P_i: sin² of the typical angle between axes, 0 when they are parallel and the depth is anyone's guess. Axes
+    that miss by far are down-weighted over a few rounds (Geman-McClure), so a stray view does not pull.
     """
     P = np.eye(3) - forwards[:, :, None] * forwards[:, None, :]
     weights = np.ones(len(centers))
@@ -73,10 +70,11 @@ def _from_cameras(scene: Scene) -> Region:
 def _from_points(scene: Scene) -> Region | None:
     """The ball round most of the points that many cameras see; near ones count, a far background does not.
 
-    Points are weighed by the share of frusta that hold them, and only those within the reach of the cameras' look-at ball
-    (twice its radius) or, where fewer than a tenth lie there, all well-seen points are used.
+    Points are weighed by the share of frusta that hold them, and only those within the reach of the cameras' look-at
+    ball (twice its radius) or, where fewer than a tenth lie there, all well-seen points are used.
     """
-    assert scene.points is not None
+    if scene.points is None or len(scene.points.xyz) < MIN_POINTS:
+        return None
     xyz = scene.points.xyz[np.isfinite(scene.points.xyz).all(1)]
     if len(xyz) > 20_000:
         xyz = xyz[:: len(xyz) // 20_000 + 1]

@@ -55,8 +55,9 @@ class Dropped:
 class Scene:
     """Posed photographs in one frame, our conventions (`Cameras`), images 8-bit sRGB.
 
-    `images[i]` is uint8 [h, w, 3]; `coverage[i]` is uint8 [h, w], 255 on the object, with grey edges where the capture has an
-    alpha matte. Sequences decode on access, so a scene of a thousand photos costs nothing to open. Photos may differ in size.
+    `images[i]` is uint8 [h, w, 3]; `coverage[i]` is uint8 [h, w], 255 on the object, with grey edges where the capture
+    has an alpha matte. Sequences decode on access, so a scene of a thousand photos costs nothing to open. Photos may
+    differ in size.
     """
 
     name: str
@@ -98,31 +99,30 @@ class Scene:
         """
         if self.is_normalised:
             return self
-        center, radius = self.region.center, self.region.radius
-        world_from_unit = np.eye(4)
-        world_from_unit[:3, :3] *= radius
-        world_from_unit[:3, 3] = center
-        points = self.points and replace(self.points, xyz=(self.points.xyz - center) / radius)
-        return replace(
-            self,
-            cameras=self.cameras.transformed(torch.from_numpy(np.linalg.inv(world_from_unit))),
-            region=Region(np.zeros(3), 1.0, self.region.reason),
-            points=points,
-            capture_from_world=self.capture_from_world @ torch.from_numpy(world_from_unit),
-        )
+        unit_from_world = np.eye(4)
+        unit_from_world[:3, :3] /= self.region.radius
+        unit_from_world[:3, 3] = -self.region.center / self.region.radius
+        moved = self.transformed(unit_from_world)
+        return replace(moved, region=Region(np.zeros(3), 1.0, self.region.reason))  # exact, where moving it rounds
 
     def in_capture_frame(self) -> Scene:
         """The same capture in the frame it was given in, where `capture_from_world` is the identity."""
-        A = self.capture_from_world.numpy()
-        scale = np.cbrt(np.linalg.det(A[:3, :3]))
-        points = self.points and replace(self.points, xyz=self.points.xyz @ A[:3, :3].T + A[:3, 3])
-        center = A[:3, :3] @ self.region.center + A[:3, 3]
+        moved = self.transformed(self.capture_from_world.numpy())
+        return replace(moved, capture_from_world=torch.eye(4, dtype=torch.float64))
+
+    def transformed(self, new_from_world: Float64[np.ndarray, "4 4"]) -> Scene:
+        """The same capture in another frame, given the similarity to it: cameras, points and region move together."""
+        A, t = new_from_world[:3, :3], new_from_world[:3, 3]
+        scale = float(np.cbrt(np.linalg.det(A)))
+        world_from_new = np.eye(4)
+        world_from_new[:3, :3] = A.T / scale**2
+        world_from_new[:3, 3] = -A.T @ t / scale**2
         return replace(
             self,
-            cameras=self.cameras.transformed(self.capture_from_world),
-            region=Region(center, float(self.region.radius * scale), self.region.reason),
-            points=points,
-            capture_from_world=torch.eye(4, dtype=torch.float64),
+            cameras=self.cameras.transformed(torch.from_numpy(new_from_world)),
+            region=Region(A @ self.region.center + t, self.region.radius * scale, self.region.reason),
+            points=self.points and replace(self.points, xyz=self.points.xyz @ A.T + t),
+            capture_from_world=self.capture_from_world @ torch.from_numpy(world_from_new),
         )
 
     def subset(self, views: Sequence[int]) -> Scene:

@@ -1,7 +1,7 @@
 """Sequences of pictures that are decoded when they are asked for.
 
-A scene of a thousand photos costs nothing to open: an element is read from its file on access, resampled to its size, and
-the last few are kept.
+A scene of a thousand photos costs nothing to open: an element is read from its file on access, resampled to its size,
+and the last few are kept.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """`transforms.json` of instant-ngp and nerfstudio, which is also rilievo's own scene folder.
 
-Poses are camera-to-world in OpenGL axes. Intrinsics stand beside the frames or in each of them. A nerfstudio `mask_path` means
-*ignore* by that format's definition: pixels where it is black train nothing. Alpha means *object*. Two keys are rilievo's own:
-`mask_meaning` ("object" or "ignore"), which says what `mask_path` means, and `time` in [0, 1] per frame (nerfstudio has it too).
+Poses are camera-to-world in OpenGL axes. Intrinsics stand beside the frames or in each of them. A nerfstudio
+`mask_path` means *ignore* by that format's definition: pixels where it is black train nothing. Alpha means *object*.
+Two keys are rilievo's own: `mask_meaning` ("object" or "ignore"), which says what `mask_path` means, and `time` in [0,
+1] per frame (nerfstudio has it too).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The visual hull of object masks: all points that fall inside the mask of (nearly) every view (Laurentini 1994).
 
-A coarse hull is enough to say where the object is and how large. It is carved out of a cube of voxels twice: once out of all
-that the cameras could mean, and again out of the box that was left. A voxel stays when at most a tenth of the views that have
-it in sight say it is outside, so a few wrong masks do not erase the object.
+A coarse hull is enough to say where the object is and how large. It is carved out of a cube of voxels twice: once out
+of all that the cameras could mean, and again out of the box that was left. A voxel stays when at most a tenth of the
+views that have it in sight say it is outside, so a few wrong masks do not erase the object.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def _cones_meet(
 def _inside(
     scene: Scene, views: np.ndarray, masks: list[np.ndarray], points: Float64[np.ndarray, "p 3"]
 ) -> Bool[np.ndarray, "p"]:
-    """Which points no more than `DISSENT` of the views contradict, of those (at least a third, and two) that see them."""
+    """Which points no more than `DISSENT` of the views contradict, of those (at least a third, and two) that see
+    them."""
     cam_from_world, K = scene.cameras.cam_from_world.numpy()[views], scene.cameras.K.numpy()[views]
     sizes = scene.cameras.sizes_px.numpy()[views]
     seen, against = np.zeros(len(points), np.int32), np.zeros(len(points), np.int32)

@@ -1,7 +1,7 @@
 """COLMAP's camera models, and which of them are pinhole + OpenCV distortion (or its fisheye).
 
-Parameters in COLMAP's order; the centre of the first pixel is at (0.5, 0.5) there too. The table gives the number each model
-has in binary files, the names of its parameters, and whether it is a fisheye. Models that are none of ours (FOV,
+Parameters in COLMAP's order; the centre of the first pixel is at (0.5, 0.5) there too. The table gives the number each
+model has in binary files, the names of its parameters, and whether it is a fisheye. Models that are none of ours (FOV,
 THIN_PRISM_FISHEYE, …) must be undistorted first.
 """
 

@@ -1,7 +1,7 @@
 """What a COLMAP sparse model holds, whichever way it is written.
 
-A pose is the rotation (unit quaternion wxyz) and translation that take world points into the camera: x_cam = R x + t, OpenCV
-axes. Two-dimensional features and tracks are read past and written empty: nothing here needs them.
+A pose is the rotation (unit quaternion wxyz) and translation that take world points into the camera: x_cam = R x + t,
+OpenCV axes. Two-dimensional features and tracks are read past and written empty: nothing here needs them.
 """
 
 from __future__ import annotations

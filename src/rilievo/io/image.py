@@ -1,9 +1,9 @@
 """8-bit pictures: the only place that decodes or encodes PNG, JPEG and their relatives (through Pillow).
 
-Pixels are sRGB as stored, row-major, uint8. A photo is turned upright by its EXIF orientation unless told otherwise. Grey,
-palette, two-level, CMYK and 16-bit files become 8-bit colour; alpha is straight (colour not multiplied by it). Resampling is
-Pillow's bicubic, whose kernel widens when a picture shrinks, so that shrinking averages instead of skipping; colour is weighed
-by alpha meanwhile, so that what lies under transparent pixels does not bleed in.
+Pixels are sRGB as stored, row-major, uint8. A photo is turned upright by its EXIF orientation unless told otherwise.
+Grey, palette, two-level, CMYK and 16-bit files become 8-bit colour; alpha is straight (colour not multiplied by it).
+Resampling is Pillow's bicubic, whose kernel widens when a picture shrinks, so that shrinking averages instead of
+skipping; colour is weighed by alpha meanwhile, so that what lies under transparent pixels does not bleed in.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def read_alpha(path: Path, *, size_px: tuple[int, int] | None = None, orient: bo
 def read_gray(path: Path, *, size_px: tuple[int, int] | None = None, orient: bool = True) -> UInt8[np.ndarray, "h w"]:
     """The picture as grey levels (ITU-R 601 luma), as masks are stored.
 
-    A picture that is black (or white) all over in colour and carries its shape in the alpha channel is read by its alpha.
+    A picture that is black (or white) all over in colour and carries its shape in the alpha channel is read by its
+    alpha.
     """
     pixels = _read(path, size_px, orient)
     if pixels.shape[2] == 4 and pixels[..., :3].min() == pixels[..., :3].max():

@@ -1,8 +1,8 @@
 """Stanford PLY: points, meshes and any other table of vertices, ascii or binary of either byte order.
 
 A PLY file is a text header that declares elements (vertex, face, …) with typed properties, then their values. Scalar
-properties become the columns of a structured array; list properties are kept where all lists have one length (triangles)
-and walked over where they have not.
+properties become the columns of a structured array; list properties are kept where all lists have one length
+(triangles) and walked over where they have not.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from rilievo.errors import UserError, clear
 from rilievo.io.atomic import replacing
 
 _TYPES = {
-    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4", "double": "f8",
-    "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8",
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
+    "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4",
+    "double": "f8", "float64": "f8",
 }  # fmt: skip
 _NAMES = {"u1": "uchar", "i4": "int", "u4": "uint", "f4": "float", "f8": "double"}
 _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
@@ -108,7 +109,8 @@ def write_points(
 
 
 def write_table(path: Path, columns: Mapping[str, np.ndarray], faces: np.ndarray | None = None) -> None:
-    """Write vertices with any named columns (float32, float64, int32, uint32, uint8), and triangles, binary little endian."""
+    """Write vertices with any named columns (float32, float64, int32, uint32, uint8), and triangles, binary little
+    endian."""
     count = len(next(iter(columns.values())))
     vertices = np.empty(count, dtype=[(name, "<" + column.dtype.str[1:]) for name, column in columns.items()])
     header = ["ply", "format binary_little_endian 1.0", "comment rilievo", f"element vertex {count}"]

@@ -32,13 +32,14 @@ def bounding_ball(points: Float[np.ndarray, "p 3"]) -> tuple[Float[np.ndarray, "
 def robust_center(points: Float[Tensor, "p 3"]) -> Float[Tensor, "3"]:
     """Mean of the points after dropping those whose distance from the plain mean is unusual.
 
-    Unusual is more than 1.5 standard deviations, or 1.5 times the interquartile range, away from the mean distance.
+    Unusual is more than 1.5 standard deviations, or 1.5 times the interquartile range, away from the mean distance. Where
+    strays are so far that this leaves nothing, the answer is the median of each coordinate.
     """
     distances = torch.linalg.vector_norm(points - points.mean(0), dim=-1)
     low, high = torch.quantile(distances, distances.new_tensor([0.25, 0.75]))
     reach = 1.5 * torch.minimum(distances.std(), high - low)
     usual = (distances - distances.mean()).abs() < reach
-    return points[usual].mean(0) if usual.any() else points.mean(0)
+    return points[usual].mean(0) if usual.any() else points.median(0).values
 
 
 def _smallest(points: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:

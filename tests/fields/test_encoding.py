@@ -186,7 +186,7 @@ def test_composite_encoding_is_the_published_one(golden):
 
 @pytest.mark.golden
 def test_progressive_levels_open_when_the_published_ones_do(golden):
-    """The stored `mask` arrays are one tensor seen after its last update, so the mask is read off the stored outputs."""
+    """The stored masks are all one tensor, seen after its last update: ours are compared with the stored outputs."""
     data = np.load(golden / "encodings.npz")
     name = "progressive_hashgrid"
     outputs = torch.from_numpy(data[f"{name}/out_include_xyz"])

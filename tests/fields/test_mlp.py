@@ -15,7 +15,7 @@ PARAMETER_GRADIENT = {"atol": 1e-5, "rtol": 2e-3}
 
 
 def published_state(data, prefix: str) -> dict[str, torch.Tensor]:
-    """Weights by our names: the published code counts activations among its layers, so its layer 2k is our layer k."""
+    """Weights by our names: the published code counts activations as layers, so its layer 2k is our layer k."""
     state = {}
     for key in data.files:
         if key.startswith(prefix):
@@ -25,7 +25,7 @@ def published_state(data, prefix: str) -> dict[str, torch.Tensor]:
 
 
 def published_mlp(data, prefix: str, **kwargs) -> MLP:
-    """An MLP of the stored sizes with the stored weights; Softplus where they are weight-normalised, as the files have it."""
+    """An MLP of the stored sizes with the stored weights; Softplus where they are weight-normalised."""
     state = published_state(data, prefix)
     last = max(int(key.split(".")[1]) for key in state)
     normed = "layers.0.weight_g" in state

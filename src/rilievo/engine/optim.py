@@ -42,7 +42,7 @@ def adamw(
     return AdamW(groups, betas=betas, eps=eps)
 
 
-def follow(optimizer: Optimizer, rate: Callable[[float], float]) -> LambdaLR:
+def follow(optimizer: Optimizer, rate: Callable[[int], float]) -> LambdaLR:
     """Multiply every group's learning rate by rate(update number), stepping once per update.
 
     The schedule stays out of the checkpoint: it belongs to the config, and a state without it loads as plain weights.

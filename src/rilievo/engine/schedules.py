@@ -18,7 +18,7 @@ class Constant:
 
     value: float = 1.0
 
-    def __call__(self, step: float) -> float:
+    def __call__(self, step: int) -> float:
         return self.value
 
 
@@ -28,10 +28,10 @@ class Ramp:
 
     start: float
     end: float
-    end_step: float
-    start_step: float = 0
+    end_step: int
+    start_step: int = 0
 
-    def __call__(self, step: float) -> float:
+    def __call__(self, step: int) -> float:
         passed = (step - self.start_step) / (self.end_step - self.start_step)
         return self.start + (self.end - self.start) * max(min(1.0, passed), 0.0)
 
@@ -46,7 +46,7 @@ class Exponential:
     steps: int
     end: float = 0.1
 
-    def __call__(self, step: float) -> float:
+    def __call__(self, step: int) -> float:
         return self.end ** (step / self.steps)
 
 
@@ -59,7 +59,7 @@ class Cosine:
     steps: int
     end: float = 0.0
 
-    def __call__(self, step: float) -> float:
+    def __call__(self, step: int) -> float:
         return self.end + (1 - self.end) * (1 + math.cos(math.pi * min(step / self.steps, 1.0))) / 2
 
 
@@ -70,7 +70,7 @@ class Stairs:
     milestones: tuple[int, ...]
     gamma: float = 0.33
 
-    def __call__(self, step: float) -> float:
+    def __call__(self, step: int) -> float:
         return self.gamma ** sum(step >= milestone for milestone in self.milestones)
 
 
@@ -81,7 +81,7 @@ class Sequence:
     parts: tuple[Rate, ...]
     milestones: tuple[int, ...]
 
-    def __call__(self, step: float) -> float:
+    def __call__(self, step: int) -> float:
         assert len(self.parts) == len(self.milestones) + 1, "a milestone between every two parts"
         begun = sum(step >= milestone for milestone in self.milestones)
         begin = self.milestones[begun - 1] if begun else 0
@@ -94,7 +94,7 @@ class Product:
 
     parts: tuple[Rate, ...]
 
-    def __call__(self, step: float) -> float:
+    def __call__(self, step: int) -> float:
         return math.prod(part(step) for part in self.parts)
 
 

@@ -36,7 +36,8 @@ class NormedLinear(nn.Module):
 
     @property
     def weight(self) -> Float[Tensor, "out in"]:
-        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True))
+        # The kernel behind torch's own weight_norm: a Laplacian divides by eps², so the last bit of a weight is seen.
+        return torch._weight_norm(self.weight_v, self.weight_g, 0)
 
 
 class PlainLinear(nn.Module):

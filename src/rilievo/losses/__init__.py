@@ -4,12 +4,14 @@ once.
 
 from .color import charbonnier, l1, mse, smooth_l1
 from .distance import curvature, eikonal, sparsity
+from .distortion import distortion
 from .opacity import binary_cross_entropy, mask_loss, opaque_loss
 
 __all__ = [
     "binary_cross_entropy",
     "charbonnier",
     "curvature",
+    "distortion",
     "eikonal",
     "l1",
     "mask_loss",

@@ -25,7 +25,7 @@ def weights_from_density(density: Tensor, t_starts: Tensor, t_ends: Tensor, offs
 def accumulate(weights: Tensor, values: Tensor | None, offsets: Tensor) -> Tensor:
     stopped = weights[:, None] if values is None else weights[:, None] * values
     sums = [ray.sum(dim=0) for ray in _rays(stopped, offsets)]
-    return torch.stack(sums) if sums else stopped.new_zeros(0, stopped.shape[1])
+    return torch.stack(sums) if sums else stopped
 
 
 def distortion_loss(weights: Tensor, midpoints: Tensor, intervals: Tensor, offsets: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def distortion_loss(weights: Tensor, midpoints: Tensor, intervals: Tensor, offse
         (w[:, None] * w[None, :] * (m[:, None] - m[None, :]).abs()).sum() + (w * w * d).sum() / 3
         for w, m, d in zip(_rays(weights, offsets), _rays(midpoints, offsets), _rays(intervals, offsets))
     ]
-    return torch.stack(losses) if losses else weights.new_zeros(0)
+    return torch.stack(losses) if losses else weights
 
 
 def visible(alpha: Tensor, offsets: Tensor, early_stop: float, alpha_threshold: float) -> Tensor:

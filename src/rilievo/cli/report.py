@@ -12,19 +12,13 @@ LISTED = 5
 
 
 def describe(scene: Scene) -> str:
-    """A few lines: views, masks, region of interest, and every frame that was dropped, with its reason."""
+    """A few lines: views, what was found and assumed, region of interest, and what was dropped, with the reasons."""
     sizes = {(int(w), int(h)) for w, h in scene.cameras.sizes_px.tolist()}
     size = " ".join(f"{w}x{h}" for w, h in sorted(sizes)) if len(sizes) <= 2 else f"{len(sizes)} sizes"
     lines = [f"{scene.name}: {len(scene)} views ({len(scene.test_views)} held out), {size} px"]
-    if scene.mask_meaning is None:
-        lines.append("  masks: none")
-    else:
-        outside = {"object": "empty space", "ignore": "unknown"}[scene.mask_meaning.value]
-        lines.append(f"  masks: outside them is {outside} ({scene.mask_meaning.value})")
-    x, y, z = scene.region.center
-    lines.append(
-        f"  region: centre ({x:.4g}, {y:.4g}, {z:.4g}), radius {scene.region.radius:.4g}: {scene.region.reason}"
-    )
+    lines += [f"  {note}" for note in scene.notes]
+    x, y, z = scene.region.center.tolist()
+    lines.append(f"  region of interest: centre ({x:.4g}, {y:.4g}, {z:.4g}), radius {scene.region.radius:.4g}")
     if scene.dropped:
         lines.append(f"  dropped {len(scene.dropped)} of {len(scene) + len(scene.dropped)} frames:")
         lines += [f"    {d.name}: {d.reason}" for d in scene.dropped[:LISTED]]

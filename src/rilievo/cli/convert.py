@@ -1,0 +1,42 @@
+"""`rilievo convert SCENE -o DIR --to …`: a capture in another layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from rilievo.cli.arguments import Output, parse
+from rilievo.cli.report import describe
+from rilievo.engine.workspace import SceneSource, require_free
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Write a capture in the layout of another tool, in the frame it was given in."""
+
+    scene: tyro.conf.Positional[Path]
+    """A capture in any layout rilievo reads."""
+    output: Output
+    """The folder to write."""
+    to: Literal["colmap", "nerfstudio", "blender"]
+    """The layout to write."""
+    downscale: float = 1.0
+    """Shrink the photographs by this factor."""
+    mask_meaning: Literal["object", "ignore"] | None = None
+    """What lies outside a mask: nothing (object), or what nobody knows (ignore)."""
+
+
+def command(argv: Sequence[str]) -> None:
+    asked = parse("convert", Convert, argv)
+    require_free(asked.output)
+
+    from rilievo.data import convert
+
+    scene = SceneSource(str(asked.scene), asked.downscale, asked.mask_meaning).load()
+    print(describe(scene))
+    convert.convert(scene, asked.output, asked.to)
+    print(f"{asked.output}: {len(scene)} views in {asked.to} layout")

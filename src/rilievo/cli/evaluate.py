@@ -1,0 +1,124 @@
+"""`rilievo evaluate RUN|MESH`: pictures against held-out photographs, a mesh against a reference; a table and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from rilievo.cli.arguments import Device, MaybeOutput, parse
+from rilievo.cli.mesh import RESOLUTION, surface
+from rilievo.cli.report import table
+from rilievo.engine.workspace import json_text
+from rilievo.errors import UserError, clear
+from rilievo.io.atomic import write_text
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from rilievo.data.scene import Scene
+    from rilievo.engine.run import Run
+    from rilievo.geometry.mesh import TriMesh
+
+MESH_SUFFIXES = (".glb", ".ply", ".obj", ".stl", ".off")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """PSNR and SSIM of a run on held-out photographs at full stored resolution; distances of a mesh to a reference."""
+
+    what: tyro.conf.Positional[Path]
+    """A run folder, or a mesh file together with --reference."""
+    output: MaybeOutput = None
+    """Where the numbers go as JSON; RUN/metrics.json for a run when left out."""
+    reference: Path | None = None
+    """The true surface, in the capture's frame."""
+    resolution: int = RESOLUTION
+    """Of the mesh that is extracted from a run for --reference."""
+    device: Device = "auto"
+    """Where to compute."""
+
+
+def command(argv: Sequence[str]) -> None:
+    asked = parse("evaluate", Evaluate, argv)
+    if asked.reference is not None and not asked.reference.is_file():
+        raise clear("--reference", expected="a mesh file", got=f"nothing at {asked.reference}", do="check the path")
+    if asked.what.suffix.lower() in MESH_SUFFIXES and not asked.what.is_dir():
+        output, metrics = asked.output, _of_mesh_file(asked)
+    else:
+        output, metrics = asked.output or asked.what / "metrics.json", _of_run(asked)
+    if output is not None:
+        write_text(output, json_text(metrics))
+        print(f"{output}: written")
+
+
+def image_metrics(run: Run) -> dict[str, Any]:
+    """PSNR (dB) and SSIM on the held-out photographs at their stored resolution: `mean`, and each of `views`.
+
+    Photographs of cut-out objects are laid over white, as the model's pictures are. Raises `UserError` when the run
+    held nothing out.
+    """
+    import torch
+
+    from rilievo.metrics.image import psnr, ssim
+
+    scene = dataclasses.replace(run.workspace.record.scene, downscale=1.0).load()
+    if not scene.test_views:
+        raise UserError(
+            f"{run.workspace.folder}: no views were held out; fit with --holdout 8 to measure on every eighth"
+        )
+    cameras = scene.cameras.transformed(torch.linalg.inv(run.scene.capture_from_world) @ scene.capture_from_world)
+    views = {}
+    for i in scene.test_views:
+        with torch.no_grad():
+            seen, photo = run.model.render(cameras, i).rgb.cpu(), photograph(scene, i)
+        views[scene.names[i]] = {"psnr": float(psnr(seen, photo)), "ssim": float(ssim(seen, photo))}
+    mean = {name: sum(view[name] for view in views.values()) / len(views) for name in ("psnr", "ssim")}
+    return {"mean": mean, "views": views}
+
+
+def photograph(scene: Scene, i: int) -> Float[Tensor, "h w 3"]:
+    """A photograph in [0, 1], over white where the capture's masks mean empty space outside."""
+    import torch
+
+    photo = torch.from_numpy(scene.images[i]).float() / 255
+    if scene.coverage is None or scene.mask_meaning != "object":
+        return photo
+    alpha = torch.from_numpy(scene.coverage[i]).float()[..., None] / 255
+    return photo * alpha + (1 - alpha)
+
+
+def mesh_metrics(mesh: TriMesh, reference: Path) -> dict[str, float]:
+    """Distances, F-score and normal error between a mesh and the one in the file `reference`, by name."""
+    from rilievo.io.mesh_file import read_mesh
+    from rilievo.metrics.mesh import compare_meshes
+
+    return dataclasses.asdict(compare_meshes(mesh, read_mesh(reference)))
+
+
+def _of_run(asked: Evaluate) -> dict[str, Any]:
+    from rilievo.engine.run import open_run
+
+    run = open_run(asked.what, device=asked.device)
+    images = image_metrics(run)
+    print(table({**images["views"], "mean": images["mean"]}))
+    metrics: dict[str, Any] = {"images": images}
+    if asked.reference is not None:
+        metrics["mesh"] = mesh_metrics(surface(run, asked.resolution), asked.reference)
+        print(table({"mesh": metrics["mesh"]}))
+    return metrics
+
+
+def _of_mesh_file(asked: Evaluate) -> dict[str, Any]:
+    from rilievo.io.mesh_file import read_mesh
+
+    if asked.reference is None:
+        raise UserError(f"{asked.what}: a mesh is measured against another; give --reference FILE")
+    metrics = {"mesh": mesh_metrics(read_mesh(asked.what), asked.reference)}
+    print(table(metrics))
+    return metrics

@@ -39,7 +39,8 @@ class Opening:
     max_side: int | None = None
     mask_meaning: MaskMeaning | None = None
     holdout: int | None = None
-    region: tuple[float, float, float, float] | None = None
+    region: tuple[float, ...] | None = None
+    """x, y, z, radius."""
     verify: bool = True
 
 
@@ -217,12 +218,10 @@ def _times(frames: list[Frame]) -> torch.Tensor | None:
     return torch.tensor(times, dtype=torch.float32) if len(times) == len(frames) else None
 
 
-def _given_region(ball: tuple[float, float, float, float], capture_from_world: Float64[np.ndarray, "4 4"]) -> Region:
+def _given_region(ball: tuple[float, ...], capture_from_world: Float64[np.ndarray, "4 4"]) -> Region:
     """The user's ball, given in the capture's frame, in the scene's world."""
-    *center, radius = ball
-    if not np.isfinite(ball).all() or radius <= 0:
-        raise clear("region", expected="x, y, z and a radius above 0", got=str(ball), do="give four finite numbers")
+    x, y, z, radius = ball
     world_from_capture = np.linalg.inv(capture_from_world)
     scale = float(np.cbrt(np.linalg.det(world_from_capture[:3, :3])))
-    moved = world_from_capture[:3, :3] @ np.array(center) + world_from_capture[:3, 3]
+    moved = world_from_capture[:3, :3] @ np.array([x, y, z]) + world_from_capture[:3, 3]
     return Region(moved, radius * scale, "given by you")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rilievo.data.assemble import Opening, assemble
@@ -31,11 +31,11 @@ _LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Listing]], ...] =
 def load_scene(
     path: str | Path,
     *,
-    downscale: float = 1.0,
+    downscale: float | int = 1,
     max_side: int | None = None,
     mask_meaning: MaskMeaning | None = None,
     holdout: int | None = None,
-    region: tuple[float, float, float, float] | None = None,
+    region: Sequence[float | int] | None = None,
     verify: bool = True,
 ) -> Scene:
     """Open a capture: Blender, nerfstudio or instant-ngp, COLMAP, DTU/NeuS/IDR/BlendedMVS, or `cameras.json`.
@@ -57,9 +57,11 @@ def load_scene(
         raise clear("max_side", expected="at least 1 pixel", got=str(max_side), do="give the longest side in pixels")
     if holdout is not None and (holdout < 0 or holdout == 1):
         raise clear("holdout", expected="0 (none) or at least 2", got=str(holdout), do="8 keeps every eighth view")
-    listing = _listing(folder)
-    opening = Opening(downscale, max_side, mask_meaning, holdout, region, verify)
-    return assemble(folder, listing, opening)
+    ball = None if region is None else tuple(float(value) for value in region)
+    if ball is not None and (len(ball) != 4 or not all(map(math.isfinite, ball)) or ball[3] <= 0):
+        raise clear("region", expected="x, y, z and a radius above 0", got=str(ball), do="give four finite numbers")
+    opening = Opening(float(downscale), max_side, mask_meaning, holdout, ball, verify)
+    return assemble(folder, _listing(folder), opening)
 
 
 def _listing(folder: Path) -> Listing:

@@ -42,8 +42,9 @@ def preview_picture(scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
 def _contact_sheet(scene: Scene) -> Image.Image:
     views = np.unique(np.linspace(0, len(scene) - 1, min(len(scene), MAX_PHOTOS)).round().astype(int)).tolist()
     side = WIDTH // COLUMNS
-    rows = math.ceil(len(views) / COLUMNS)
-    sheet = Image.new("RGB", (WIDTH, rows * side), PAPER)
+    aspect = max(height / max(width, height) for width, height in scene.cameras.sizes_px[views].tolist())
+    row_height = math.ceil(side * aspect)
+    sheet = Image.new("RGB", (WIDTH, math.ceil(len(views) / COLUMNS) * row_height), PAPER)
     for place, i in enumerate(views):
         pixels = scene.images[i]
         if scene.coverage is not None:
@@ -58,7 +59,7 @@ def _contact_sheet(scene: Scene) -> Image.Image:
             if np.isfinite([*a, *b]).all() and np.abs([*a, *b]).max() < 1e5:
                 draw.line([*a, *b], fill=BALL, width=2)
         draw.text((3, 2), scene.names[i][-28:], fill=TEST if i in scene.test_views else PAPER)
-        sheet.paste(photo, ((place % COLUMNS) * side + 3, (place // COLUMNS) * side + 3))
+        sheet.paste(photo, ((place % COLUMNS) * side + 3, (place // COLUMNS) * row_height + 3))
     return sheet
 
 

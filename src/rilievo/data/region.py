@@ -14,6 +14,8 @@ from rilievo.data.visual_hull import mask_hull
 
 MIN_POINTS = 100
 """Fewer scene points than this say little about extent."""
+CLEARANCE = 0.8
+"""A ball found from cameras alone stays this far, in parts of its distance, from the nearest camera, which must be outside."""
 
 
 def find_region(scene: Scene) -> Region:
@@ -53,10 +55,9 @@ def _from_cameras(scene: Scene) -> Region:
     point, stiffness = look_at_point(centers, forwards)
     depths = ((point - centers) * forwards).sum(1)
     if len(centers) > 1 and stiffness > np.sin(np.deg2rad(2.0)) ** 2 and (depths > 0).mean() > 0.75:
-        distance = float(np.median(np.linalg.norm(point - centers, axis=1)))
-        return Region(
-            point, distance * float(np.sin(half_angle)), "point that the cameras look at, as far as they see around it"
-        )
+        distances = np.linalg.norm(point - centers, axis=1)
+        radius = min(float(np.median(distances) * np.sin(half_angle)), CLEARANCE * float(distances.min()))
+        return Region(point, radius, "point that the cameras look at, as far as they see around it")
     center, axis = centers.mean(0), forwards.mean(0)
     axis = axis / max(float(np.linalg.norm(axis)), 1e-12)
     baseline = float(np.linalg.norm(centers - center, axis=1).max())
@@ -107,6 +108,9 @@ def frusta_count(scene: Scene, points: Float64[np.ndarray, "p 3"]) -> Float64[np
 
 
 def _half_angles(scene: Scene) -> Float64[np.ndarray, "n"]:
-    """Half of the smaller angle of view of each camera, in radians."""
+    """Half the angle of view of each camera, in radians: the geometric mean of width and height.
+
+    Objects are framed by the longer side as often as by the shorter.
+    """
     K, sizes = scene.cameras.K.numpy(), scene.cameras.sizes_px.numpy()
-    return np.arctan(np.minimum(sizes[:, 0] / K[:, 0, 0], sizes[:, 1] / K[:, 1, 1]) / 2)
+    return np.arctan(np.sqrt((sizes[:, 0] / K[:, 0, 0]) * (sizes[:, 1] / K[:, 1, 1])) / 2)

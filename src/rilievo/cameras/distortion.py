@@ -172,7 +172,10 @@ def _odd(theta: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _first_root(polynomial: np.polynomial.Polynomial) -> float:
-    """Smallest positive real root, inf where there is none."""
-    roots = polynomial.trim().roots()
-    real = roots[np.abs(roots.imag) <= 1e-9 * np.abs(roots)].real
-    return float(min(real[real > 0], default=math.inf))
+    """Smallest positive real root s of a polynomial whose value at 0 is 1; inf where there is none.
+
+    It is the largest root u = 1/s of the coefficients read backwards, whose leading one is that 1: nothing overflows.
+    """
+    u = np.polynomial.Polynomial(polynomial.coef[::-1]).roots()
+    largest = max(u[np.abs(u.imag) <= 1e-9 * np.abs(u)].real, default=0.0)
+    return 1 / float(largest) if largest > 1e-12 else math.inf

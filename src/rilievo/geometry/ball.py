@@ -32,8 +32,8 @@ def bounding_ball(points: Float[np.ndarray, "p 3"]) -> tuple[Float[np.ndarray, "
 def robust_center(points: Float[Tensor, "p 3"]) -> Float[Tensor, "3"]:
     """Mean of the points after dropping those whose distance from the plain mean is unusual.
 
-    Unusual is more than 1.5 standard deviations, or 1.5 times the interquartile range, away from the mean distance. Where
-    strays are so far that this leaves nothing, the answer is the median of each coordinate.
+    Unusual is more than 1.5 standard deviations, or 1.5 times the interquartile range, away from the mean distance.
+    Where strays are so far that this leaves nothing, the answer is the median of each coordinate.
     """
     distances = torch.linalg.vector_norm(points - points.mean(0), dim=-1)
     low, high = torch.quantile(distances, distances.new_tensor([0.25, 0.75]))

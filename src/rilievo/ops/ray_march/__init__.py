@@ -52,7 +52,8 @@ def march_rays(
     """
     from rilievo.ops.ray_march import register
 
-    _check(origins.dtype, t_min, t_max, radius, contraction, step, cone_angle, max_step, max_samples_per_ray)
+    _check_settings(radius, contraction, step, cone_angle, max_step, max_samples_per_ray)
+    _check_rays(origins, directions, t_min, t_max, step, cone_angle, max_step)
     start = t_min
     if jitter is not None:
         start = t_min + jitter * (t_min * cone_angle).clamp(step, max_step)
@@ -73,10 +74,7 @@ def march_rays(
     )
 
 
-def _check(
-    dtype: torch.dtype,
-    t_min: Tensor,
-    t_max: Tensor,
+def _check_settings(
     radius: float,
     contraction: str,
     step: float,
@@ -100,13 +98,29 @@ def _check(
         raise clear(
             "max_samples_per_ray", expected="1 or more", got=str(max_samples_per_ray), do="or None for no limit"
         )
+
+
+def _check_rays(
+    origins: Tensor,
+    directions: Tensor,
+    t_min: Tensor,
+    t_max: Tensor,
+    step: float,
+    cone_angle: float,
+    max_step: float,
+) -> None:
+    dtypes = {t.dtype for t in (origins, directions, t_min, t_max)}
+    if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
+        raise clear(
+            "rays", expected="one precision, float32 or float64", got=", ".join(map(str, dtypes)), do="convert them"
+        )
     walked = t_max > t_min
     far = torch.where(walked, torch.maximum(t_max.abs(), t_min.abs()), 0).amax().item() if len(t_min) else 0.0
     last_step = min(max(far * cone_angle, step), max_step)
-    if not far * torch.finfo(dtype).eps * SPACINGS_PER_STEP < last_step:
+    if not far * torch.finfo(origins.dtype).eps * SPACINGS_PER_STEP < last_step:
         raise clear(
             "t_max",
-            expected=f"a distance at which {dtype} can tell steps of {last_step:g} apart",
+            expected=f"a distance at which {origins.dtype} can tell steps of {last_step:g} apart",
             got=f"{far:g}",
             do="end rays at the region of interest, or give rays that miss it t_max = t_min",
         )

@@ -62,7 +62,7 @@ def surface(run: Run, resolution: int, min_component: float | None = None) -> Tr
     mesh = run.model.extract_mesh(resolution)
     if not len(mesh.faces):
         raise UserError(
-            f"{run.workspace.folder}: there is no surface in the region of interest; fit longer, or try another --region"
+            f"{run.workspace.folder}: no surface in the region of interest; fit longer, or try another --region"
         )
     if min_component is not None:
         mesh = mesh.without_small_components(min_component)

@@ -40,14 +40,13 @@ def undistort(
     Returns the points and whether each is a true inverse: within `CONVERGED` and on the near side of the fold. The
     others are finite, at or inside the fold.
     """
-    limit = fold * (1 - 1e-12)
-    found = _newton(xy, k, limit, start=_within(xy, limit))
-    lost = ~_is_inverse(found, xy, k, fold)
+    found, ok = _newton(xy, k, fold, start=xy)
+    lost = ~ok
     if lost.any():
         start = _radial_inverse(xy[lost], k[lost], fold[lost])
-        found = found.clone()
-        found[lost] = _newton(xy[lost], k[lost], limit[lost], start=start)
-    return found, _is_inverse(found, xy, k, fold)
+        found, ok = found.clone(), ok.clone()
+        found[lost], ok[lost] = _newton(xy[lost], k[lost], fold[lost], start)
+    return found, ok
 
 
 def fold_radius(k: Float64[Tensor, "n 8"]) -> Float64[Tensor, "n"]:
@@ -124,31 +123,28 @@ def _rational(xy: Tensor, k: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tens
     return bent, (xx, xy_, yy)
 
 
-def _newton(target: Tensor, k: Tensor, limit: Tensor, start: Tensor) -> Tensor:
-    tolerance = 4 * torch.finfo(target.dtype).eps * (1 + torch.linalg.vector_norm(target, dim=-1))
-    found = start
-    for _ in range(20):
+def _newton(target: Tensor, k: Tensor, fold: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """Where Newton's method leads from `start` without leaving the fold, and whether that is a true inverse."""
+    scale = 1 + torch.linalg.vector_norm(target, dim=-1)
+    limit = fold * (1 - 1e-12)
+    folds = bool(limit.isfinite().any())
+    found = _within(start, limit) if folds else start
+    for steps_left in reversed(range(20)):
         bent, (xx, xy, yy) = _rational(found, k)
         ex, ey = (bent - target).unbind(-1)
-        if bool((ex.abs() + ey.abs() <= tolerance).all()):
+        error, det = (ex.abs() + ey.abs()) / scale, xx * yy - xy * xy
+        # The last step squared the error: 1e-12 left by it is rounding.
+        if steps_left == 0 or bool((error <= 1e-12).all()):
             break
-        det = xx * yy - xy * xy
-        det = torch.where(det.abs() > 1e-12, det, 1e-12)
-        found = _within(found - torch.stack((yy * ex - xy * ey, xx * ey - xy * ex), -1) / det[:, None], limit)
-    return found
+        safe = torch.where(det.abs() > 1e-12, det, 1e-12)
+        found = found - torch.stack((yy * ex - xy * ey, xx * ey - xy * ex), -1) / safe[:, None]
+        found = _within(found, limit) if folds else found
+    return found, (error <= CONVERGED) & (det > 0)
 
 
 def _within(xy: Tensor, limit: Tensor) -> Tensor:
-    if bool(torch.isinf(limit).all()):
-        return xy
     radius = torch.linalg.vector_norm(xy, dim=-1)
     return xy * (limit / radius.clamp_min(torch.finfo(xy.dtype).tiny)).clamp_max(1)[:, None]
-
-
-def _is_inverse(found: Tensor, target: Tensor, k: Tensor, fold: Tensor) -> Tensor:
-    bent, (xx, xy, yy) = _rational(found, k)
-    near = torch.linalg.vector_norm(bent - target, dim=-1) <= CONVERGED * (1 + torch.linalg.vector_norm(target, dim=-1))
-    return near & (xx * yy - xy * xy > 0) & (torch.linalg.vector_norm(found, dim=-1) <= fold)
 
 
 def _radial_inverse(target: Tensor, k: Tensor, fold: Tensor) -> Tensor:

@@ -3,21 +3,34 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
+from rilievo.engine.config_file import parse, render
 from rilievo.engine.schedules import (
     Constant,
     Cosine,
     Exponential,
     Product,
     Ramp,
+    Rate,
+    Schedule,
     Sequence,
     Stairs,
     hold,
     next_ray_count,
     warmup,
 )
+from rilievo.errors import UserError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A config with both kinds of schedule in it."""
+
+    weight: Schedule
+    rate: Rate
 
 
 def test_importing_schedules_does_not_wake_torch():
@@ -67,6 +80,22 @@ def test_the_ray_count_survives_an_empty_scene_and_a_crowded_one():
     for _ in range(500):
         rays = next_ray_count(rays, samples=rays * 10**6, target_samples=10, max_rays=512)
     assert rays == 1
+
+
+def test_a_ramp_without_steps_is_told_to_the_user():
+    with pytest.raises(UserError, match="end_step after start_step 10"):
+        Ramp(0.0, 1.0, end_step=10, start_step=10)
+
+
+@pytest.mark.parametrize("milestones", [(), (5, 3), (1, 2, 3)])
+def test_a_sequence_whose_milestones_do_not_fit_is_told_to_the_user(milestones):
+    with pytest.raises(UserError, match="one milestone between"):
+        Sequence((Constant(), Constant(), Constant()), milestones)
+
+
+def test_rates_and_schedules_come_back_from_a_config_file_as_they_were():
+    settings = Settings(weight=Ramp(0.0, 1.0, 500), rate=warmup(3, Product((Stairs((5, 6)), Cosine(7)))))
+    assert parse(Settings, render(settings)) == settings
 
 
 @pytest.fixture

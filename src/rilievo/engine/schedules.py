@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rilievo.errors import clear
+
 
 @dataclass(frozen=True)
 class Constant:
@@ -30,6 +32,15 @@ class Ramp:
     end: float
     end_step: int
     start_step: int = 0
+
+    def __post_init__(self) -> None:
+        if self.end_step <= self.start_step:
+            raise clear(
+                "ramp",
+                expected=f"an end_step after start_step {self.start_step}",
+                got=str(self.end_step),
+                do="give the ramp some steps, or use a constant",
+            )
 
     def __call__(self, step: int) -> float:
         passed = (step - self.start_step) / (self.end_step - self.start_step)
@@ -81,8 +92,16 @@ class Sequence:
     parts: tuple[Rate, ...]
     milestones: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.parts) != len(self.milestones) + 1 or list(self.milestones) != sorted(self.milestones):
+            raise clear(
+                "sequence",
+                expected="one milestone between every two parts, in rising order",
+                got=f"{len(self.parts)} parts and milestones {list(self.milestones)}",
+                do="list the step at which each part after the first begins",
+            )
+
     def __call__(self, step: int) -> float:
-        assert len(self.parts) == len(self.milestones) + 1, "a milestone between every two parts"
         begun = sum(step >= milestone for milestone in self.milestones)
         begin = self.milestones[begun - 1] if begun else 0
         return self.parts[begun](step - begin)

@@ -52,7 +52,7 @@ class SkipsLevels(Protocol):
 
 @runtime_checkable
 class FollowsStep(Protocol):
-    """Something that changes during training."""
+    """Something that changes during training. Where it stands is not in checkpoints: call `set_step` after loading one."""
 
     def set_step(self, step: int) -> None: ...
 
@@ -149,12 +149,15 @@ class ProgressiveLevels(nn.Module):
         self._show(self.schedule.level(step, self.n_levels))
 
     def forward(self, x: Float[Tensor, "points in"]) -> Float[Tensor, "points out"]:
-        return self.encoding(x) if self.skips else self.encoding(x) * self.mask
+        return self._hide(self.encoding(x))
 
     def pullback(
         self, x: Float[Tensor, "points in"], cotangent: Float[Tensor, "points out"]
     ) -> Float[Tensor, "points in"]:
-        return pullback(self.encoding, x, cotangent if self.skips else cotangent * self.mask)
+        return pullback(self.encoding, x, self._hide(cotangent))
+
+    def _hide(self, features: Tensor) -> Tensor:
+        return features if self.skips else features * self.mask.to(features.dtype)
 
     def _show(self, level: int) -> None:
         self.level = level

@@ -47,16 +47,16 @@ class SdfSample:
 
 @dataclass(frozen=True)
 class FinestCell:
-    """ε = 2r / (base · growth^{level-1}): the side of the finest hash cell that is shown at a step."""
+    """ε = 2r / (base · per_level_scale^{level-1}): the side of the finest hash cell that is shown at a step."""
 
     base_resolution: int
-    growth: float
+    per_level_scale: float
     n_levels: int
     levels: CoarseToFine = field(default_factory=CoarseToFine)
 
     def at(self, step: int, radius: float) -> float:
         level = self.levels.level(step, self.n_levels)
-        return 2 * radius / (self.base_resolution * self.growth ** (level - 1))
+        return 2 * radius / (self.base_resolution * self.per_level_scale ** (level - 1))
 
 
 class SdfField(nn.Module):

@@ -39,15 +39,14 @@ class SphericalHarmonics(nn.Module):
     def forward(self, directions: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays harmonics"]:
         x, y, z = directions.unbind(-1)
         real, imaginary = torch.ones_like(x), torch.zeros_like(x)  # of (x + iy)^m
-        band: list[list[Tensor]] = [[torch.empty(0)] * (2 * l + 1) for l in range(self.degree)]
+        harmonics: dict[tuple[int, int], Tensor] = {}
         for m in range(self.degree):
             for l, legendre in enumerate(_legendre(m, z, self.degree), start=m):
-                scale = _normalisation(l, m) * legendre
-                band[l][l + m] = scale * real
-                if m > 0:
-                    band[l][l - m] = scale * imaginary
+                scaled = _normalisation(l, m) * legendre
+                harmonics[l, -m] = scaled * imaginary
+                harmonics[l, m] = scaled * real  # for m = 0 in place of the line above, whose value is 0
             real, imaginary = x * real - y * imaginary, x * imaginary + y * real
-        return torch.stack([harmonic for harmonics in band for harmonic in harmonics], dim=-1)
+        return torch.stack([harmonics[l, m] for l in range(self.degree) for m in range(-l, l + 1)], dim=-1)
 
 
 def _legendre(m: int, z: Tensor, degree: int) -> list[Tensor]:

@@ -23,9 +23,10 @@ def field_with(encoding, **kwargs) -> SdfField:
     """A small field with random weights, in float64."""
     generator = torch.Generator().manual_seed(0)
     network = MLP(encoding.output_dim, 5, width=16, hidden_layers=2, sphere_radius=0.5, weight_norm=True)
-    for p in network.parameters():
+    field = SdfField(encoding, network, **kwargs)
+    for p in field.parameters():
         p.data.normal_(0, 0.3, generator=generator)
-    return SdfField(encoding, network, **kwargs).double()
+    return field.double()
 
 
 ENCODINGS = {
@@ -107,7 +108,7 @@ def test_only_what_is_asked_for_is_computed(points):
 def test_the_finite_difference_step_halves_when_cells_do():
     field = field_with(
         CompositeEncoding(ProgressiveLevels(StandInGrid(), CoarseToFine(1, 0, 10))),
-        eps=FinestCell(base_resolution=4, growth=2.0, n_levels=5, levels=CoarseToFine(1, 0, 10)),
+        eps=FinestCell(base_resolution=4, per_level_scale=2.0, n_levels=5, levels=CoarseToFine(1, 0, 10)),
     )
     steps = []
     for step in (0, 10, 20, 100):

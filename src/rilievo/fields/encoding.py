@@ -52,7 +52,7 @@ class SkipsLevels(Protocol):
 
 @runtime_checkable
 class FollowsStep(Protocol):
-    """Something that changes during training. Where it stands is not in checkpoints: call `set_step` after loading one."""
+    """Something that changes during training. Where it stands is not in checkpoints: set the step after loading one."""
 
     def set_step(self, step: int) -> None: ...
 

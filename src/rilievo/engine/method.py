@@ -63,7 +63,8 @@ class Method:
     needs: frozenset[Artifact]
     gives: frozenset[Artifact]
     presets: Mapping[str, Any]
-    """Preset name → a complete, frozen config dataclass; `fast` is the default, `paper` the published one, `smoke` for tests."""
+    """Preset name → a complete, frozen config dataclass; `fast` is the default, `paper` the published one, `smoke`
+    for tests."""
     run: Callable[[Any, Workspace], None]
     """Fit with a config into a run folder: run(config, workspace)."""
     load: Callable[[Any, Scene, Path], Model]

@@ -1,0 +1,102 @@
+"""What methods that learn from rays share: draw a batch, render it, weigh its losses, keep the occupancy grid fresh.
+
+A method gives a model and names its losses, one value per ray or sample; here they are averaged over all processes,
+weighted with the schedules of the config, summed and logged.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rilievo.data.scene import Scene
+from rilievo.engine import distributed
+from rilievo.engine.optim import adamw, follow
+from rilievo.engine.ray_sampler import RayBatch, RaySampler, step_seed
+from rilievo.engine.schedules import next_ray_count
+from rilievo.engine.settings import FitConfig, OccupancyConfig, OptimConfig
+
+
+class RayModule(pl.LightningModule, ABC):
+    """`model` offers set_step(step) and update_occupancy(seed=, fraction=). Subclasses say what is rendered and
+    lost."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        scene: Scene,
+        *,
+        fit: FitConfig,
+        optim: OptimConfig,
+        occupancy: OccupancyConfig,
+        weights: Any,
+        random_background: bool,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.fit_config, self.optim_config, self.occupancy_config = fit, optim, occupancy
+        self.weights = weights
+        self.sampler = RaySampler(scene, random_background=random_background, seed=fit.seed)
+        self.n_rays: Tensor
+        self.register_buffer("n_rays", torch.tensor(fit.rays))
+
+    @abstractmethod
+    def learning_rates(self) -> dict[str, float]:
+        """Learning rate by name of the model's part."""
+
+    @abstractmethod
+    def render_batch(self, batch: RayBatch) -> Any:
+        """What the model sees along the rays of a batch; offers `rgb` and `n_samples`."""
+
+    @abstractmethod
+    def losses(self, batch: RayBatch, out: Any, step: int) -> dict[str, Float[Tensor, "_"]]:
+        """Values by name, unreduced; a name without a weight in the config, or with weight zero, may be left out."""
+
+    def weight(self, name: str, step: int) -> float:
+        """How much a loss counts now."""
+        return getattr(self.weights, name)(step)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        step = self.global_step
+        self.model.set_step(step)  # type: ignore[operator]
+        occupancy = self.occupancy_config
+        if step % occupancy.update_every == 0:
+            fraction = 1.0 if step < occupancy.warmup_steps else occupancy.fraction
+            seed = step_seed(self.fit_config.seed + 1, step)
+            self.model.update_occupancy(seed=seed, fraction=fraction)  # type: ignore[operator]
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        step = self.global_step
+        drawn = self.sampler.batch(
+            step, int(self.n_rays), part=self.global_rank, parts=self.trainer.world_size, device=self.device
+        )
+        out = self.render_batch(drawn)
+        means = {name: distributed.mean(values) for name, values in self.losses(drawn, out, step).items()}
+        loss = sum(
+            (self.weight(name, step) * value for name, value in means.items()), torch.zeros((), device=self.device)
+        )
+        self._log(means, loss, drawn, out)
+        if self.fit_config.samples:
+            samples = int(distributed.total(torch.tensor(out.n_samples, device=self.device)))
+            rays = next_ray_count(int(self.n_rays), samples, self.fit_config.samples, self.fit_config.max_rays)
+            self.n_rays.fill_(rays)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        optimizer = adamw(self.model, self.learning_rates(), weight_decay=self.optim_config.weight_decay)
+        scheduler = follow(optimizer, self.optim_config.schedule(self.fit_config.steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _log(self, means: dict[str, Tensor], loss: Tensor, batch: RayBatch, out: Any) -> None:
+        if self.global_step % self.fit_config.log_every:
+            return
+        error = distributed.mean((out.rgb.detach() - batch.rgb).square().mean(-1))
+        numbers = {f"loss/{name}": value.detach() for name, value in means.items()}
+        numbers |= {"loss/total": loss.detach(), "train/psnr": -10 * error.clamp_min(1e-10).log10()}
+        numbers |= {"train/rays": float(self.n_rays), "train/samples": float(out.n_samples)}
+        self.log_dict(numbers, on_step=True, on_epoch=False)

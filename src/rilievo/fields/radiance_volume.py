@@ -1,0 +1,113 @@
+"""A volume that glows: density and colour with the occupancy grid that makes rays through it cheap.
+
+All of a NeRF, and the background of a NeuS. `contraction` is 'box' for a bounded volume ([-radius, radius]³) or
+'unbounded_sphere' for all of space around the ball of `radius`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rilievo.cameras.rays import Rays
+from rilievo.geometry.box import Box
+from rilievo.geometry.contraction import contract_box, contract_unbounded, uncontract_box, uncontract_unbounded
+from rilievo.ops.packed import PackedSamples
+from rilievo.ops.ray_march import Contraction, march_rays
+from rilievo.renderers.volume import VolumeRender, drop_hidden, render_volume
+
+from .density import DensityField
+from .encoding import Encoding
+from .occupancy import OccupancyGrid
+from .radiance import RadianceField
+
+
+class RadianceVolume(nn.Module):
+    """Marches rays with intervals of clamp(cone_angle · t, step, max_step) and composites what it finds.
+
+    `step` is in world units. `density_bias` is what an untrained field starts from (see `DensityField`).
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        density: nn.Module,
+        color: RadianceField,
+        occupancy: OccupancyGrid,
+        *,
+        contraction: Contraction,
+        radius: float,
+        step: float,
+        cone_angle: float = 0.0,
+        max_step: float = math.inf,
+    ) -> None:
+        super().__init__()
+        self.contraction, self.radius = contraction, radius
+        self.step, self.cone_angle, self.max_step = step, cone_angle, max_step
+        self.density = DensityField(encoding, density, self._contract)
+        self.color, self.occupancy = color, occupancy
+
+    def march(
+        self, rays: Rays, t_min: Float[Tensor, "r"], t_max: Float[Tensor, "r"], jitter: Float[Tensor, "r"] | None = None
+    ) -> PackedSamples:
+        """Intervals in occupied cells between `t_min` and `t_max` of each ray; none where t_min ≥ t_max."""
+        return march_rays(
+            rays.origins,
+            rays.directions,
+            t_min,
+            t_max,
+            self.occupancy.occupied,
+            radius=self.radius,
+            contraction=self.contraction,
+            step=self.step,
+            cone_angle=self.cone_angle,
+            max_step=self.max_step,
+            jitter=jitter,
+        )
+
+    def forward(self, rays: Rays, samples: PackedSamples, *, early_stop: float | None = None) -> VolumeRender:
+        """Composite samples; with `early_stop`, density alone decides first which samples colour is computed for."""
+        if early_stop is not None:
+            samples = drop_hidden(rays, samples, self._density_fn, early_stop=early_stop)
+        return render_volume(
+            rays,
+            samples,
+            self._density_fn,
+            lambda feature, ray: self.color(feature, rays.directions, ray_index=ray),
+        )
+
+    def set_step(self, step: int) -> None:
+        self.density.set_step(step)
+
+    def update_occupancy(self, *, seed: int, fraction: float) -> None:
+        """Look again at cells: the opacity that one marching step has at a point of the cell."""
+        self.occupancy.update(self._step_opacity, seed=seed, fraction=fraction)
+
+    def _step_opacity(self, unit: Tensor) -> Tensor:
+        points = self._uncontract(unit)
+        dt = (points.norm(dim=-1) * self.cone_angle).clamp(self.step, self.max_step)
+        return -torch.expm1(-self.density(points).density * dt)
+
+    def _density_fn(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        sample = self.density(points)
+        return sample.density, sample.feature
+
+    def _contract(self, points: Tensor) -> Tensor:
+        if self.contraction == "box":
+            return contract_box(points, Box.cube(self.radius, points))
+        return contract_unbounded(points, self.radius)
+
+    def _uncontract(self, unit: Tensor) -> Tensor:
+        """Inverse of the contraction; cells at and beyond infinity are taken just within it."""
+        if self.contraction == "box":
+            return uncontract_box(unit, Box.cube(self.radius, unit))
+        centred = unit - 0.5
+        length = centred.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+        return uncontract_unbounded(0.5 + centred * (length.clamp_max(FARTHEST) / length), self.radius)
+
+
+FARTHEST = 0.49975
+"""Just inside the contracted ball of radius 1/2: a thousand radii away."""

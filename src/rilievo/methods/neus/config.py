@@ -1,0 +1,129 @@
+"""Settings of NeuS and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rilievo.engine.schedules import Constant, Schedule
+from rilievo.engine.settings import (
+    BackgroundConfig,
+    FitConfig,
+    HashGridConfig,
+    MlpConfig,
+    OccupancyConfig,
+    OptimConfig,
+)
+
+
+@dataclass(frozen=True)
+class NeusLosses:
+    """Weights of the losses; those at zero are not computed."""
+
+    rgb_mse: Schedule = Constant(10.0)
+    """Squared colour error."""
+    rgb_l1: Schedule = Constant(0.0)
+    """Absolute colour error."""
+    eikonal: Schedule = Constant(0.1)
+    """Gradient of length one."""
+    mask: Schedule = Constant(0.1)
+    """Opacity equal to the object mask; unused without object masks."""
+    opaque: Schedule = Constant(0.0)
+    """Opacity near 0 or 1."""
+    sparsity: Schedule = Constant(0.0)
+    """Little surface."""
+    sparsity_scale: float = 1.0
+    """How near to the surface sparsity looks."""
+    curvature: Schedule = Constant(0.0)
+    """Little bending; costs six evaluations per sample."""
+    distortion: Schedule = Constant(0.0)
+    """Weights gathered along each ray."""
+    distortion_bg: Schedule = Constant(0.0)
+    """The same for the learned background."""
+
+
+@dataclass(frozen=True)
+class NeusConfig:
+    """A distance field in the unit ball, its colours, and what lies behind."""
+
+    fit: FitConfig
+    """Training."""
+    optim: OptimConfig
+    """Optimiser."""
+    losses: NeusLosses
+    """Weights of the losses."""
+    grid: HashGridConfig
+    """Hash grid of the distance field."""
+    network: MlpConfig = MlpConfig()
+    """Network of the distance field."""
+    features: int = 13
+    """Channels handed from shape to colour, the distance among them."""
+    color: MlpConfig = MlpConfig(hidden=2)
+    """Colour network."""
+    sphere_radius: float = 0.5
+    """The ball that training starts from, in region radii."""
+    gradient: Literal["analytic", "finite_difference"] = "analytic"
+    """How normals are computed."""
+    samples_per_ray: int = 1024
+    """Steps across the region's diagonal, were all of it occupied."""
+    cos_anneal_steps: int = 20000
+    """Steps until a surface seen from behind stops counting."""
+    sharpness: float = 0.3
+    """Start of v in 1/s = exp(10 v)."""
+    occupancy: OccupancyConfig = OccupancyConfig()
+    """Grid that skips empty space."""
+    eikonal_points: int = 0
+    """Points anywhere in the region, besides those on rays, at which the gradient is held to length one."""
+    background: Literal["auto", "none", "learned"] = "auto"
+    """What is behind the region: a learned volume, or one colour; auto learns it where no object masks cut it away."""
+    background_color: Literal["random", "white"] = "random"
+    """The colour, during training, behind objects that were cut out."""
+    outside: BackgroundConfig = BackgroundConfig()
+    """The learned background."""
+
+
+PAPER = NeusConfig(
+    fit=FitConfig(steps=20000, samples=256 * 1024),
+    optim=OptimConfig(warmup_steps=500),
+    losses=NeusLosses(),
+    grid=HashGridConfig(base=32, growth=1.3195079107728942),
+    outside=BackgroundConfig(grid=HashGridConfig(base=32, growth=1.3195079107728942)),
+)
+"""The published NeuS on hash grids (instant-nsr-pl's configuration for Blender scenes)."""
+
+FAST = replace(
+    PAPER,
+    fit=FitConfig(steps=4000, samples=24 * 1024, rays=1024),
+    optim=OptimConfig(warmup_steps=100, final=0.05),
+    grid=HashGridConfig(levels=12, log2_table=17, base=16, growth=1.4, start_level=4, update_steps=150),
+    samples_per_ray=512,
+    cos_anneal_steps=1000,
+    occupancy=OccupancyConfig(resolution=64, update_every=16, warmup_steps=64),
+    eikonal_points=2048,
+    outside=BackgroundConfig(
+        grid=HashGridConfig(levels=10, log2_table=16, base=16, growth=1.5),
+        samples_per_ray=48,
+        occupancy=OccupancyConfig(resolution=64, threshold=0.01),
+    ),
+)
+"""Small grids and few samples: minutes on two CPU cores."""
+
+SMOKE = replace(
+    FAST,
+    fit=FitConfig(steps=60, samples=4096, rays=256, checkpoint_every=20, preview_every=60, log_every=5),
+    optim=OptimConfig(),
+    grid=HashGridConfig(levels=6, log2_table=12, base=8, growth=1.5),
+    network=MlpConfig(width=32),
+    color=MlpConfig(width=32),
+    samples_per_ray=128,
+    cos_anneal_steps=30,
+    occupancy=OccupancyConfig(resolution=32, update_every=8, warmup_steps=16),
+    outside=BackgroundConfig(
+        grid=HashGridConfig(levels=4, log2_table=12, base=8, growth=1.6),
+        samples_per_ray=16,
+        occupancy=OccupancyConfig(resolution=32, threshold=0.01),
+    ),
+)
+"""Seconds; for tests."""
+
+PRESETS = {"fast": FAST, "paper": PAPER, "smoke": SMOKE}

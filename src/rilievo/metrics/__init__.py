@@ -1,0 +1,1 @@
+"""How good a result is: of pictures, of surfaces, of cameras."""

@@ -19,6 +19,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rilievo.geometry.box import Box
+from rilievo.geometry.contraction import contract_box
+
 from .activation import activation
 from .encoding import CoarseToFine, Encoding, FollowsStep, pullback
 from .mlp import MLP
@@ -135,7 +138,7 @@ class SdfField(nn.Module):
         return ahead, behind
 
     def _to_unit(self, points: Tensor) -> Tensor:
-        return (points + self.radius) / (2 * self.radius)
+        return contract_box(points, Box.cube(self.radius, points))
 
     def _level(self, raw: Tensor) -> Tensor:
         return self._activation(raw + self._bias) if self._bent or self._bias else raw

@@ -93,12 +93,11 @@ def photograph(scene: Scene, i: int) -> Float[Tensor, "h w 3"]:
     return photo * alpha + (1 - alpha)
 
 
-def mesh_metrics(mesh: TriMesh, reference: Path) -> dict[str, float]:
-    """Distances, F-score and normal error between a mesh and the one in the file `reference`, by name."""
-    from rilievo.io.mesh_file import read_mesh
+def mesh_metrics(mesh: TriMesh, reference: Path) -> dict[str, Any]:
+    """Distances, F-score and normal error between a mesh and the surface in the file `reference`, by name."""
     from rilievo.metrics.mesh import compare_meshes
 
-    return dataclasses.asdict(compare_meshes(mesh, read_mesh(reference)))
+    return dataclasses.asdict(compare_meshes(mesh, reference))
 
 
 def _of_run(asked: Evaluate) -> dict[str, Any]:

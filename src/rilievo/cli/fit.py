@@ -26,9 +26,7 @@ from rilievo.errors import UserError, clear
 class Options:
     """What every method is told."""
 
-    method: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="METHOD")]
-    """How to learn it."""
-    scene: tyro.conf.Positional[Path]
+    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
     """A capture: Blender, nerfstudio, instant-ngp, COLMAP, DTU or rilievo layout."""
     output: Output
     """The run folder to write."""
@@ -58,12 +56,11 @@ class Options:
 
 def command(argv: Sequence[str]) -> None:
     methods = available()
-    named = [a for a in argv if a in methods]
-    if not named:
+    if not argv or argv[0] not in methods:
         _explain_methods(argv, methods)
         return
-    method = methods[named[0]]
-    options, config = parse_for(method, argv)
+    method = methods[argv[0]]
+    options, config = parse_for(method, argv[1:])
     if options.resume:
         workspace = _resume(options, config, method)
     else:
@@ -75,12 +72,18 @@ def command(argv: Sequence[str]) -> None:
 
 
 def parse_for(method: Method, argv: Sequence[str]) -> tuple[Options, Any]:
-    """The options and the method's config, which starts from the preset, or from the stored config of a resumed run."""
+    """The options and the method's config, from what follows METHOD.
+
+    The config starts from the preset, or from what a resumed run has stored.
+    """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--preset", default="fast")
     first.add_argument("--resume", action="store_true")
     first.add_argument("--output", "-o", type=Path)
-    known, _ = first.parse_known_args(list(argv))
+    try:
+        known, _ = first.parse_known_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}; see `rilievo fit {method.name} --help`") from error
     if known.preset not in method.presets:
         raise clear(
             "--preset", expected="one of " + ", ".join(method.presets), got=known.preset, do="choose one of them"
@@ -95,8 +98,8 @@ def parse_for(method: Method, argv: Sequence[str]) -> tuple[Options, Any]:
             ("config", Annotated[type(start), tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands], start),
         ],
     )
-    arguments.__doc__ = f"{method.summary}"
-    parsed: Any = parse("fit", arguments, argv)
+    arguments.__doc__ = method.summary
+    parsed: Any = parse(f"fit {method.name}", arguments, argv)
     return parsed.options, with_shorthands(parsed.config, parsed.options)
 
 

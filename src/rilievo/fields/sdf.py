@@ -128,9 +128,7 @@ class SdfField(nn.Module):
     def _stencil(
         self, points: Float[Tensor, "points 3"]
     ) -> tuple[Float[Tensor, "3 points"], Float[Tensor, "3 points"]]:
-        """f(x + ε e_i) and f(x - ε e_i). Points are held inside the box; as published, the divisor does not shrink
-        there.
-        """
+        """f(x ± ε e_i). Points are held inside the box; as published, the divisor does not shrink there."""
         shift = self.eps * torch.eye(3, dtype=points.dtype, device=points.device)
         moved = torch.stack([points + shift[:, None], points - shift[:, None]])  # [sign, axis, points, 3]
         values = self.sdf(moved.clamp(-self.radius, self.radius).reshape(-1, 3))

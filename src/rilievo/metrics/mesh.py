@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
+from rilievo.errors import clear
 from rilievo.geometry.mesh import TriMesh
 from rilievo.metrics.reference import MeshSurface, SampledSurface, read_reference
 
@@ -69,7 +70,9 @@ def compare_meshes(
     if isinstance(reference, Path):
         reference = read_reference(reference)
     truth = MeshSurface(reference) if isinstance(reference, TriMesh) else reference
-    found = MeshSurface(mesh)
+    found, radius = MeshSurface(mesh), truth.radius
+    if not radius > 0:
+        raise clear("reference surface", expected="some extent", got="a single point", do="check the reference file")
     if oriented is None:
         oriented = truth.has_sides
     ours, theirs = found.samples(samples, generator), truth.samples(samples, generator)
@@ -77,7 +80,6 @@ def compare_meshes(
     to_found, found_normals = found.nearest(theirs.points)
     normal_accuracy = _mean_angle_deg(ours.normals, truth_normals, oriented)
     normal_completeness = _mean_angle_deg(theirs.normals, found_normals, oriented)
-    radius = truth.radius
     accuracy, completeness = (float(100 * distance.mean() / radius) for distance in (to_truth, to_found))
     return MeshComparison(
         accuracy_percent=accuracy,

@@ -20,6 +20,7 @@ from scipy.spatial import KDTree
 from rilievo.errors import clear
 from rilievo.geometry.ball import bounding_ball
 from rilievo.geometry.mesh import TriMesh
+from rilievo.io.mesh_file import read_mesh
 from rilievo.metrics.sampling import SurfaceSamples, normals_at, sample_surface
 from rilievo.ops.nearest import SurfaceTree
 
@@ -92,8 +93,6 @@ def read_reference(path: Path) -> MeshSurface | SampledSurface:
 
     Raises UserError when the file is missing, broken or of another kind.
     """
-    from rilievo.io.mesh_file import read_mesh
-
     if path.suffix.lower() != ".npz":
         return MeshSurface(read_mesh(path))
     try:

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from rilievo.cameras.camera import Cameras
+from rilievo.cameras.paths import sphere_circle
 from rilievo.data.load import load_scene
 from rilievo.data.orientation import Center, Up, oriented, points_center
 from rilievo.data.scene import Scene
 
 pytestmark = pytest.mark.golden
 
-ATOL, RTOL = 1e-5, 1e-5  # float32 chains of closed forms: 1e-6 each in the file's units, poses are several units long
+ATOL, RTOL = 1e-6, 1e-5  # closed forms
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -26,7 +27,7 @@ def opengl_poses(scene: Scene) -> np.ndarray:
 
 
 def opengl_directions(cameras: Cameras, i: int) -> np.ndarray:
-    """Directions with z = -1 and y up through the pixel centres, before rotation and ignoring the lens, as published."""
+    """Directions with z = -1 and y up through the pixel centres, before rotation, without the lens, as published."""
     plain = Cameras.pinhole(torch.eye(4, dtype=torch.float64)[None], cameras.K[i : i + 1], cameras.sizes_px[i : i + 1])
     d = plain.view_rays(0, torch.float64).directions
     width, height = cameras.sizes_px[i].tolist()
@@ -40,14 +41,14 @@ def check_pixels(scene: Scene, at: dict[str, np.ndarray], prefix: str, order: li
             np.testing.assert_allclose(scene.coverage[i] / 255, at[f"{prefix}fg_masks"][k], atol=atol)
 
 
-def check_rays(cameras: Cameras, at: dict[str, np.ndarray], prefix: str, order: list[int]) -> None:
+def check_rays(cameras: Cameras, at: dict[str, np.ndarray], prefix: str, order: list[int], atol: float = ATOL) -> None:
     index = torch.tensor(order)[torch.from_numpy(at[f"{prefix}index"])]
     pixels = torch.from_numpy(np.stack([at[f"{prefix}x"], at[f"{prefix}y"]], 1)).double() + 0.5
     rays = cameras.rays(index, pixels, torch.float64)
-    np.testing.assert_allclose(torch.cat([rays.origins, rays.directions], 1), at[f"{prefix}rays"], ATOL, RTOL)
+    np.testing.assert_allclose(torch.cat([rays.origins, rays.directions], 1), at[f"{prefix}rays"], atol=atol, rtol=RTOL)
     first = cameras.view_rays(order[0], torch.float64)
     expected = at[f"{prefix}rays_view0_full"]
-    np.testing.assert_allclose(torch.cat([first.origins, first.directions], 1), expected, atol=ATOL, rtol=RTOL)
+    np.testing.assert_allclose(torch.cat([first.origins, first.directions], 1), expected, atol=atol, rtol=RTOL)
 
 
 def with_lens(scene: Scene, K: torch.Tensor) -> Cameras:
@@ -147,11 +148,16 @@ def test_colmap_captures_are_set_upright_as_published(golden, name, up, center):
     if (up, center) == (Up.CAMERA, Center.CAMERA):  # arbitrary up again: compare what no rotation changes
         poses, expected = poses[:, :, 3], at[f"{prefix}c2w"][:, :, 3]
         for mine, theirs in ((poses, expected), (points, at[f"{prefix}pts3d"])):
-            np.testing.assert_allclose(distances(mine), distances(theirs), atol=1e-4)
+            np.testing.assert_allclose(distances(mine), distances(theirs), atol=ATOL, rtol=RTOL)
         return
-    atol = 2e-3 if up is Up.GROUND else 1e-4
-    np.testing.assert_allclose(poses, at[f"{prefix}c2w"], atol=atol)
-    np.testing.assert_allclose(points, at[f"{prefix}pts3d"], atol=atol)
+    atol = 2e-3 if up is Up.GROUND else ATOL
+    np.testing.assert_allclose(poses, at[f"{prefix}c2w"], atol=atol, rtol=RTOL)
+    np.testing.assert_allclose(points, at[f"{prefix}pts3d"], atol=atol, rtol=RTOL)
+    path = sphere_circle(upright.cameras.centers, len(at[f"{prefix}test_c2w"]))
+    path_opengl = (path @ torch.diag(path.new_tensor([1, -1, -1, 1])))[:, :3]
+    np.testing.assert_allclose(path_opengl, at[f"{prefix}test_c2w"], atol=atol, rtol=RTOL)
+    if (up, center) == (Up.GROUND, Center.LOOKAT):  # the frame that the stored rays are in
+        check_rays(with_lens(upright, upright.cameras.K), at, "common/", list(range(len(order))), atol)
 
 
 @pytest.mark.parametrize("name", ["scene_a", "scene_b"])

@@ -10,6 +10,7 @@ dropped and told.
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ def _matrices(path: Path) -> dict[str, Float64[np.ndarray, "4 4"]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             matrices = {key: np.asarray(archive[key], dtype=np.float64) for key in archive.files if "_mat_" in key}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
         raise clear(str(path), expected="a NumPy .npz archive", got=str(error), do="copy the capture again") from error
     wrong = next((key for key, matrix in matrices.items() if matrix.shape != (4, 4)), None)
     if wrong is not None:

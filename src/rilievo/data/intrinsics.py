@@ -60,7 +60,7 @@ def read_intrinsics(
     if "w" in given and "h" in given:
         width, height = number(given, "w", path), number(given, "h", path)
     elif image_size_px is not None:
-        width, height = image_size_px
+        width, height = float(image_size_px[0]), float(image_size_px[1])
     else:
         width, height = 2 * number(given, "cx", path), 2 * number(given, "cy", path)
     fx, fy = _focal(given, width, height, path)

@@ -15,7 +15,7 @@ from rilievo.data.visual_hull import mask_hull
 MIN_POINTS = 100
 """Fewer scene points than this say little about extent."""
 CLEARANCE = 0.8
-"""A ball found from cameras alone stays this far, in parts of its distance, from the nearest camera, which must be outside."""
+"""Largest radius of a ball found from cameras alone, in distances of the nearest camera: that must stay outside."""
 
 
 def find_region(scene: Scene) -> Region:

@@ -72,7 +72,7 @@ class Scene:
     points: PointCloud | None = None
     times: Float[Tensor, "n"] | None = None
     """In [0, 1] where the capture is a video."""
-    capture_from_world: Float64[Tensor, "4 4"] = torch.eye(4, dtype=torch.float64)  # noqa: RUF009 never written to
+    capture_from_world: Float64[Tensor, "4 4"] = torch.eye(4, dtype=torch.float64)
     """Similarity back to the frame the capture was given in: results leave through it."""
     dropped: tuple[Dropped, ...] = ()
     notes: tuple[str, ...] = ()

@@ -51,7 +51,9 @@ def read_header(path: Path, *, decode: bool = False) -> ImageHeader:
     """
     try:
         with Image.open(path) as image:
-            orientation = image.getexif().get(ORIENTATION_TAG, 1)
+            # Pillow decodes a whole PNG in search of EXIF, unless it stands before the pixels
+            searched = image.format != "PNG" or "exif" in image.info
+            orientation = image.getexif().get(ORIENTATION_TAG, 1) if searched else 1
             has_alpha = "A" in image.getbands() or "transparency" in image.info
             if decode:
                 image.load()

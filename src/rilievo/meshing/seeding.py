@@ -24,7 +24,8 @@ from rilievo.meshing.bricks import SIZE
 from rilievo.meshing.lattice import Lattice
 
 MARGIN = 1.5
-"""A learned distance is rougher between the samples than the samples show."""
+"""A learned distance is rougher between the samples than the samples show. Bricks themselves are judged without margin:
+one that is left out wrongly is found again from its neighbours."""
 
 BLOCKS = 64
 """Blocks along the longest side to begin with: 64³ samples are a fifth of a percent of a 512³ lattice."""
@@ -57,12 +58,14 @@ def seed_bricks(
     f = lattice.evaluate(centre)
     if lipschitz is None:
         slope = _slopes(centre.reshape(*shape, 3) * lattice.spacing, f.reshape(shape)).reshape(-1)
-        bound = MARGIN * np.maximum(slope, np.median(slope))
+        bound = np.maximum(slope, np.median(slope))
     else:
         bound = np.full(len(f), float(lipschitz))
+    margin = MARGIN if lipschitz is None else 1.0
     crossings = _crossings(lattice, centre.reshape(*shape, 3), f.reshape(shape)) // SIZE
     while True:
-        near = np.where(capped, f, np.abs(f)) <= bound * radius
+        slack = margin if side > SIZE else 1.0
+        near = np.where(capped, f, np.abs(f)) <= slack * bound * radius
         index, bound = index[near], bound[near]
         if side == SIZE:
             return np.concatenate([index, crossings])

@@ -86,10 +86,10 @@ def photograph(scene: Scene, i: int) -> Float[Tensor, "h w 3"]:
     """A photograph in [0, 1], over white where the capture's masks mean empty space outside."""
     import torch
 
-    photo = torch.from_numpy(scene.images[i]).float() / 255
+    photo = torch.tensor(scene.images[i]).float() / 255
     if scene.coverage is None or scene.mask_meaning != "object":
         return photo
-    alpha = torch.from_numpy(scene.coverage[i]).float()[..., None] / 255
+    alpha = torch.tensor(scene.coverage[i]).float()[..., None] / 255
     return photo * alpha + (1 - alpha)
 
 

@@ -9,11 +9,9 @@ from torch import nn
 
 from rilievo.fields.encoding import CoarseToFine, CompositeEncoding, ProgressiveLevels
 from rilievo.fields.frequency import FrequencyEncoding
-from rilievo.fields.hash_grid import HashGrid
 from rilievo.fields.mlp import MLP
 from rilievo.fields.sdf import FinestCell, GradientKind, SdfField
 from rilievo.losses import curvature, eikonal
-from rilievo.ops.hash_encode import HashGridSpec
 
 from .test_encoding import StandInGrid
 from .test_mlp import FORWARD, INPUT_GRADIENT, PARAMETER_GRADIENT, published_mlp, published_state
@@ -31,11 +29,8 @@ def field_with(encoding, **kwargs) -> SdfField:
     return field.double()
 
 
-SMALL_GRID = HashGridSpec(n_levels=4, features_per_level=2, log2_table_size=8, base_resolution=3, per_level_scale=1.6)
-
 ENCODINGS = {
     "explicit": lambda: CompositeEncoding(FrequencyEncoding(3)),
-    "hash grid": lambda: CompositeEncoding(ProgressiveLevels(HashGrid(SMALL_GRID), CoarseToFine(2))),
     "foreign": lambda: CompositeEncoding(ProgressiveLevels(StandInGrid(), CoarseToFine(2))),
 }
 encodings = pytest.mark.parametrize("make", ENCODINGS.values(), ids=ENCODINGS.keys())

@@ -1,13 +1,12 @@
 """What goes out into another layout comes back: the same rays, the same pixels, in the capture's frame."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from rilievo.data.convert import Layout, convert
+from rilievo.data.convert import Layout, convert, new_folder
 from rilievo.data.load import load_scene
 from rilievo.data.scene import MaskMeaning
 from rilievo.errors import UserError
@@ -128,12 +127,14 @@ def test_a_folder_with_files_in_it_is_never_written_to(tmp_path):
         convert(ball_scene(), tmp_path / "new", "3ds")
 
 
-def test_a_photo_that_breaks_midway_leaves_no_half_written_folder(tmp_path):
-    scene = load_scene(convert(ball_scene(), tmp_path / "a", "colmap"))
-    Path(tmp_path / "a" / "masks" / "000.png.png").write_bytes(b"gone")
-    with pytest.raises(UserError, match=r"000\.png"):
-        convert(scene, tmp_path / "b", "nerfstudio")
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+def test_a_conversion_that_breaks_midway_leaves_no_half_written_folder(tmp_path):
+    def break_off(folder):
+        (folder / "half.json").write_text("{")
+        raise UserError("a photo cannot be read")
+
+    with pytest.raises(UserError, match="photo"), new_folder(tmp_path / "out") as folder:
+        break_off(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_photos_of_one_name_in_several_folders_stay_apart(tmp_path):

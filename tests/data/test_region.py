@@ -50,6 +50,11 @@ def test_ignore_masks_do_not_shape_the_region():
     assert "mask" not in find_region(ball_scene(meaning=MaskMeaning.IGNORE)).reason
 
 
+def test_masks_of_a_video_have_no_hull():
+    scene = ball_scene()
+    assert "mask" not in find_region(replace(scene, times=torch.linspace(0, 1, len(scene)))).reason
+
+
 def test_points_of_the_object_win_over_a_far_background():
     rng = np.random.default_rng(0)
     on_ball = rng.normal(size=(400, 3))

@@ -14,13 +14,16 @@ from rilievo.data.visual_hull import mask_hull
 
 MIN_POINTS = 100
 """Fewer scene points than this say little about extent."""
+NEAR = 1.3
+"""How far beyond the ball that cameras frame an object may reach; ground and walls go on much farther."""
 CLEARANCE = 0.8
 """Largest radius of a ball found from cameras alone, in distances of the nearest camera: that must stay outside."""
 
 
 def find_region(scene: Scene) -> Region:
-    """The ball of interest of a scene, in its world."""
-    if scene.mask_meaning is MaskMeaning.OBJECT and (ball := mask_hull(scene)) is not None:
+    """The ball of interest of a scene, in its world. A video's masks move with what they show and have no hull."""
+    has_hull = scene.mask_meaning is MaskMeaning.OBJECT and scene.times is None
+    if has_hull and (ball := mask_hull(scene)) is not None:
         center, radius, used = ball
         return Region(center, radius, f"visual hull of {used} masks")
     return _from_points(scene) or _from_cameras(scene)
@@ -72,7 +75,7 @@ def _from_points(scene: Scene) -> Region | None:
     """The ball round most of the points that many cameras see; near ones count, a far background does not.
 
     Points are weighed by the share of frusta that hold them, and only those within the reach of the cameras' look-at
-    ball (twice its radius) or, where fewer than a tenth lie there, all well-seen points are used.
+    ball (`NEAR` of its radii) or, where fewer than a tenth lie there, all well-seen points are used.
     """
     if scene.points is None or len(scene.points.xyz) < MIN_POINTS:
         return None
@@ -85,7 +88,7 @@ def _from_points(scene: Scene) -> Region | None:
     if len(well_seen) < MIN_POINTS // 2:
         return None
     guess = _from_cameras(scene)
-    near = well_seen[np.linalg.norm(well_seen - guess.center, axis=1) < 2 * guess.radius]
+    near = well_seen[np.linalg.norm(well_seen - guess.center, axis=1) < NEAR * guess.radius]
     reason = "scene points that many cameras see"
     if len(near) >= 0.1 * len(well_seen):
         well_seen, reason = near, "scene points that many cameras see, near where they look"

@@ -13,9 +13,9 @@ from scipy import ndimage
 
 from rilievo.data.scene import Scene
 
-RESOLUTION = 64
-"""Voxels per side, both times: the second pass resolves about a hundredth of the object."""
-MAX_VIEWS = 64
+RESOLUTION = 48
+"""Voxels per side, both times: the second pass resolves about a fiftieth of the object."""
+MAX_VIEWS = 48
 """Views beyond this number add cost and no extent; an even selection is used."""
 MASK_SIDE = 160
 """Masks are shrunk to about this many pixels, each the largest value in it, so that thin parts stay."""

@@ -74,8 +74,8 @@ def _from_cameras(scene: Scene) -> Region:
 def _from_points(scene: Scene) -> Region | None:
     """The ball round most of the points that many cameras see; near ones count, a far background does not.
 
-    Points are weighed by the share of frusta that hold them, and only those within the reach of the cameras' look-at
-    ball (`NEAR` of its radii) or, where fewer than a tenth lie there, all well-seen points are used.
+    Only points in at least half as many frusta as the best-seen ones count, and of those only what lies within `NEAR`
+    radii of the ball that the cameras frame; where fewer than a tenth lie there, all well-seen points are used.
     """
     if scene.points is None or len(scene.points.xyz) < MIN_POINTS:
         return None

@@ -39,7 +39,7 @@ def adamw(
         parameters = [p for p in model.get_submodule(name).parameters() if p.requires_grad]
         groups.append({"params": parameters, "name": name, "lr": rate, "weight_decay": decay})
     _check_partition(model, [p for group in groups for p in group["params"]])  # type: ignore[attr-defined]
-    return AdamW(groups, betas=betas, eps=eps)
+    return AdamW(groups, betas=betas, eps=eps, fused=True)
 
 
 def follow(optimizer: Optimizer, rate: Callable[[int], float]) -> LambdaLR:

@@ -45,7 +45,7 @@ def open_run(folder: str | Path, device: str = "auto") -> Run:
     workspace = Workspace.open(folder)
     name = workspace.record.method
     if name not in available():
-        raise clear(
-            str(workspace.config_path), expected=f"a method among {', '.join(available())}", got=name, do="update
-            rilievo" ) method = available()[name] return Run(workspace, method,
-            workspace.config(type(method.presets["fast"])), device)
+        known = ", ".join(available())
+        raise clear(str(workspace.config_path), expected=f"a method among {known}", got=name, do="update rilievo")
+    method = available()[name]
+    return Run(workspace, method, workspace.config(type(method.presets["fast"])), device)

@@ -20,7 +20,7 @@ Evaluate = Callable[[Float[Tensor, "points 3"]], Float[Tensor, "points"]]
 class OccupancyGrid(nn.Module):
     """A cube of `resolution`³ cells over [0, 1]³ of contracted space; axis order x, y, z.
 
-    At first every cell is occupied. Updates draw from a generator seeded with the step, so they are the same in every
+    Until the first update every cell counts as occupied. Updates draw from a generator seeded with the step, so they are the same in every
     process and after a resume.
     """
 
@@ -30,7 +30,7 @@ class OccupancyGrid(nn.Module):
     def __init__(self, resolution: int, threshold: float, decay: float = 0.95) -> None:
         super().__init__()
         self.resolution, self.threshold, self.decay = resolution, threshold, decay
-        self.register_buffer("opacity", torch.ones(resolution**3))
+        self.register_buffer("opacity", torch.zeros(resolution**3))
         self.register_buffer("occupied", torch.ones(resolution, resolution, resolution, dtype=torch.bool))
 
     @torch.no_grad()

@@ -5,8 +5,6 @@ scatter and pullback; backward of scatter uses encode and pullback with the cota
 backward of pullback is its own operator, where the chain ends: twice differentiable, as a loss on normals needs.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -61,9 +61,9 @@ def march_rays(
     offsets = torch.zeros(rays + 1, dtype=torch.int64, device=start.device)
     walk(offsets, start, start, counting=True)
     offsets = offsets.cumsum(0)
-    t_starts, t_ends = start.new_empty(2, int(offsets[-1])).unbind()
+    t_starts, t_ends = start.new_empty(int(offsets[-1])), start.new_empty(int(offsets[-1]))
     walk(offsets, t_starts, t_ends, counting=False)
-    return offsets, t_starts, t_ends.clone()
+    return offsets, t_starts, t_ends
 
 
 def _occupied_blocks(occupied: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ Evaluate = Callable[[Float[Tensor, "points 3"]], Float[Tensor, "points"]]
 class OccupancyGrid(nn.Module):
     """A cube of `resolution`³ cells over [0, 1]³ of contracted space; axis order x, y, z.
 
-    Until the first update every cell counts as occupied. Updates draw from a generator seeded with the step, so they are the same in every
-    process and after a resume.
+    Until the first update every cell counts as occupied. Updates draw from a generator seeded with the step, so they
+    are the same in every process and after a resume.
     """
 
     occupied: Bool[Tensor, "res res res"]

@@ -10,7 +10,6 @@ from rilievo import losses
 from rilievo.data.scene import Scene
 from rilievo.engine.ray_module import RayModule
 from rilievo.engine.ray_sampler import RayBatch, step_seed
-from rilievo.ops.ray_weights import distortion_loss
 
 from .config import NeusConfig
 from .model import RADIUS, NeusModel, NeusRender
@@ -59,11 +58,11 @@ class NeusModule(RayModule):
             laplacian = self.model.geometry(surface.points, with_gradient=False, with_laplacian=True).laplacian
             values["curvature"] = losses.curvature(laplacian)
         if self.weight("distortion", step):
-            values["distortion"] = distortion_loss(
+            values["distortion"] = losses.distortion(
                 surface.weights, surface.midpoints, surface.intervals, surface.offsets
             )
         if behind is not None and self.weight("distortion_bg", step):
-            values["distortion_bg"] = distortion_loss(
+            values["distortion_bg"] = losses.distortion(
                 behind.weights, behind.midpoints, behind.intervals, behind.offsets
             )
         return values

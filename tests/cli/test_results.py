@@ -19,7 +19,6 @@ from rilievo.engine.workspace import Record, SceneSource, Workspace
 from rilievo.io.mesh_file import read_mesh, write_mesh
 from rilievo.io.video import read_video
 
-
 ERROR = 0.01
 """All colours of the model are this much too dark, which is 40 dB."""
 
@@ -34,13 +33,14 @@ class Truth:
         view = cameras.transformed(self.capture_from_world)[index]
         rgba = torch.from_numpy(studio.photograph(view)).float() / 255
         rays = view.view_rays(0)
-        t, hit = studio.trace(rays.origins, rays.directions)
+        t, _ = amphora.look(rays.origins, rays.directions)
+        hit = t.isfinite()
         normals = torch.zeros(len(rays), 3)
         normals[hit] = amphora.normals(rays.at(t)[hit])
         shape = rgba.shape[:2]
         alpha = rgba[..., 3]
         rgb = rgba[..., :3] * alpha[..., None] + (1 - alpha[..., None])
-        return Rendering(rgb - ERROR, alpha, t.reshape(shape), normals.reshape(*shape, 3))
+        return Rendering(rgb - ERROR, alpha, t.where(hit, torch.zeros(())).reshape(shape), normals.reshape(*shape, 3))
 
     def to(self, device):
         return self

@@ -14,7 +14,8 @@ def test_rays_end_on_the_surface_and_never_pass_through_it():
     cameras = studio.cameras(7, 40)
     for i in range(7):
         rays = cameras.view_rays(i)
-        t, hit = studio.trace(rays.origins, rays.directions)
+        t, _ = amphora.look(rays.origins, rays.directions)
+        hit = t.isfinite()
         assert 0.1 < hit.float().mean() < 0.9
         assert amphora.sdf(rays.at(t)[hit]).abs().max() < 1e-3
         before = t[hit, None] - torch.linspace(0.02, 0.6, 30)
@@ -28,11 +29,13 @@ def test_the_object_stays_inside_its_ball():
 
 
 def test_the_distance_changes_no_faster_than_it_says_outside_the_object():
-    points = torch.rand(50000, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    points.requires_grad_(True)
-    distance = amphora.sdf(points)
-    (slope,) = torch.autograd.grad(distance.sum(), points)
-    assert torch.linalg.vector_norm(slope, dim=-1)[distance > 0].max() < amphora.LIPSCHITZ
+    generator = torch.Generator().manual_seed(1)
+    a = torch.rand(200000, 3, generator=generator) * 2 - 1
+    b = a + 0.01 * torch.randn(200000, 3, generator=generator)
+    apart = torch.linalg.vector_norm(a - b, dim=-1)
+    change = (amphora.sdf(a) - amphora.sdf(b)).abs()
+    outside = (amphora.sdf(a) > 0) & (amphora.sdf(b) > 0) & (apart > 1e-3)
+    assert (change / apart)[outside].max() < amphora.LIPSCHITZ
 
 
 def test_the_true_surface_is_closed_and_faces_outward():

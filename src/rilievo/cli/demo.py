@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rilievo.cli.arguments import Device, Output, parse
-from rilievo.cli.report import table
+from rilievo.cli.report import column, table
 from rilievo.engine.workspace import Record, SceneSource, Workspace, json_text
 from rilievo.errors import clear
 
@@ -121,7 +121,7 @@ def _measure(asked: Demo) -> None:
     images = image_metrics(_open(asked))
     mesh = mesh_metrics(read_mesh(asked.output / "mesh.glb"), asked.output / "capture" / "reference.ply")
     print(table({"held-out views": images["mean"]}))
-    print(table({"mesh": mesh}))
+    print(column(mesh))
     write_text(asked.output / "metrics.json", json_text({"images": images, "mesh": mesh}))
 
 

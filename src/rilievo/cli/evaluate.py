@@ -12,7 +12,7 @@ import tyro
 
 from rilievo.cli.arguments import Device, MaybeOutput, parse
 from rilievo.cli.mesh import RESOLUTION, surface
-from rilievo.cli.report import table
+from rilievo.cli.report import column, table
 from rilievo.engine.workspace import json_text
 from rilievo.errors import UserError, clear
 from rilievo.io.atomic import write_text
@@ -109,7 +109,7 @@ def _of_run(asked: Evaluate) -> dict[str, Any]:
     metrics: dict[str, Any] = {"images": images}
     if asked.reference is not None:
         metrics["mesh"] = mesh_metrics(surface(run, asked.resolution), asked.reference)
-        print(table({"mesh": metrics["mesh"]}))
+        print(column(metrics["mesh"]))
     return metrics
 
 
@@ -119,5 +119,5 @@ def _of_mesh_file(asked: Evaluate) -> dict[str, Any]:
     if asked.reference is None:
         raise UserError(f"{asked.what}: a mesh is measured against another; give --reference FILE")
     metrics = {"mesh": mesh_metrics(read_mesh(asked.what), asked.reference)}
-    print(table(metrics))
+    print(column(metrics["mesh"]))
     return metrics

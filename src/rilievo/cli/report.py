@@ -37,3 +37,9 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> str:
         cells = [f"{row[c]:.4g}" if c in row else "" for c in columns]
         lines.append(f"{name:<{first}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(cells, widths)))
     return "\n".join(lines)
+
+
+def column(numbers: Mapping[str, float]) -> str:
+    """One number a line."""
+    first = max((len(name) for name in numbers), default=0)
+    return "\n".join(f"{name:<{first}}  {value:>9.4g}" for name, value in numbers.items())

@@ -25,8 +25,9 @@ def hash_grid(config: HashGridConfig, generator: torch.Generator) -> Encoding:
     return ProgressiveLevels(grid, CoarseToFine(config.start_level, update_steps=config.update_steps))
 
 
-def occupancy_grid(config: OccupancyConfig) -> OccupancyGrid:
-    return OccupancyGrid(config.resolution, config.threshold)
+def occupancy_grid(config: OccupancyConfig, *, unbounded: bool = False) -> OccupancyGrid:
+    """An occupancy grid of the region, or of all of space."""
+    return OccupancyGrid(config.resolution, config.threshold, ball=unbounded)
 
 
 def radiance(config: MlpConfig, feature_dim: int, *, with_normals: bool, generator: torch.Generator) -> RadianceField:
@@ -49,7 +50,7 @@ def background(config: BackgroundConfig, radius: float, generator: torch.Generat
             generator=generator,
         ),
         radiance(config.color, config.features, with_normals=False, generator=generator),
-        occupancy_grid(config.occupancy),
+        occupancy_grid(config.occupancy, unbounded=True),
         contraction="unbounded_sphere",
         radius=radius,
         step=march.step,

@@ -18,7 +18,8 @@ Evaluate = Callable[[Float[Tensor, "points 3"]], Float[Tensor, "points"]]
 
 
 class OccupancyGrid(nn.Module):
-    """A cube of `resolution`³ cells over [0, 1]³ of contracted space; axis order x, y, z.
+    """A cube of `resolution`³ cells over [0, 1]³ of contracted space; axis order x, y, z. `ball` leaves out the
+    corners of the cube, which lie beyond infinity where all of space is contracted into the inscribed ball.
 
     Until the first update every cell counts as occupied. Updates draw from a generator seeded with the step, so they
     are the same in every process and after a resume.
@@ -27,9 +28,13 @@ class OccupancyGrid(nn.Module):
     occupied: Bool[Tensor, "res res res"]
     opacity: Float[Tensor, "cells"]
 
-    def __init__(self, resolution: int, threshold: float, decay: float = 0.95) -> None:
+    def __init__(self, resolution: int, threshold: float, decay: float = 0.95, *, ball: bool = False) -> None:
         super().__init__()
         self.resolution, self.threshold, self.decay = resolution, threshold, decay
+        self.cells = torch.arange(resolution**3)
+        if ball:
+            distance = ((_corners(self.cells, resolution) + 0.5) / resolution - 0.5).norm(dim=-1)
+            self.cells = self.cells[distance < 0.5 + 3**0.5 / 2 / resolution]
         self.register_buffer("opacity", torch.zeros(resolution**3))
         self.register_buffer("occupied", torch.ones(resolution, resolution, resolution, dtype=torch.bool))
 
@@ -40,23 +45,24 @@ class OccupancyGrid(nn.Module):
         cells = self._choose(fraction, generator)
         self.opacity[cells] *= self.decay
         for part in cells.split(chunk):
-            corner = torch.stack(
-                [part // self.resolution**2, part // self.resolution % self.resolution, part % self.resolution], dim=-1
-            )
+            corner = _corners(part, self.resolution)
             jitter = torch.rand(len(part), 3, generator=generator).to(self.opacity.device)
             seen = evaluate((corner + jitter) / self.resolution)
             self.opacity[part] = torch.maximum(self.opacity[part], seen.to(self.opacity.dtype))
-        limit = self.opacity.mean().clamp_max(self.threshold)
+        limit = self.opacity[self.cells].mean().clamp_max(self.threshold)
         self.occupied = (self.opacity > limit).view_as(self.occupied)
 
     def _choose(self, fraction: float, generator: torch.Generator) -> Tensor:
-        total = self.resolution**3
         device = self.opacity.device
         if fraction >= 1:
-            return torch.arange(total, device=device)
-        count = int(total * fraction)
-        anywhere = torch.randint(total, (count,), generator=generator).to(device)
+            return self.cells.to(device)
+        count = int(len(self.cells) * fraction)
+        anywhere = self.cells[torch.randint(len(self.cells), (count,), generator=generator)].to(device)
         alive = self.occupied.flatten().nonzero().squeeze(1)
         if len(alive) > count:
             alive = alive[torch.randint(len(alive), (count,), generator=generator).to(device)]
         return torch.cat([anywhere, alive]).unique()
+
+
+def _corners(cells: Tensor, resolution: int) -> Tensor:
+    return torch.stack([cells // resolution**2, cells // resolution % resolution, cells % resolution], dim=-1)

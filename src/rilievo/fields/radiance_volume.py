@@ -28,7 +28,8 @@ from .radiance import RadianceField
 class RadianceVolume(nn.Module):
     """Marches rays with intervals of clamp(cone_angle · t, step, max_step) and composites what it finds.
 
-    `step` is in world units. `density_bias` is what an untrained field starts from (see `DensityField`).
+    `step` is in world units. `stride` multiplies every interval: early in training, when nothing is known to be empty,
+    long steps let many rays share the samples.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class RadianceVolume(nn.Module):
         super().__init__()
         self.contraction, self.radius = contraction, radius
         self.step, self.cone_angle, self.max_step = step, cone_angle, max_step
+        self.stride = 1.0
         self.density = DensityField(encoding, density, self._contract)
         self.color, self.occupancy = color, occupancy
 
@@ -62,16 +64,18 @@ class RadianceVolume(nn.Module):
             self.occupancy.occupied,
             radius=self.radius,
             contraction=self.contraction,
-            step=self.step,
-            cone_angle=self.cone_angle,
-            max_step=self.max_step,
+            step=self.step * self.stride,
+            cone_angle=self.cone_angle * self.stride,
+            max_step=self.max_step * self.stride,
             jitter=jitter,
         )
 
-    def forward(self, rays: Rays, samples: PackedSamples, *, early_stop: float | None = None) -> VolumeRender:
-        """Composite samples; with `early_stop`, density alone decides first which samples colour is computed for."""
-        if early_stop is not None:
-            samples = drop_hidden(rays, samples, self._density_fn, early_stop=early_stop)
+    def visible(self, rays: Rays, samples: PackedSamples, early_stop: float) -> PackedSamples:
+        """The samples that some light comes from, found from density alone."""
+        return drop_hidden(rays, samples, self._density_fn, early_stop=early_stop, threshold=early_stop)
+
+    def forward(self, rays: Rays, samples: PackedSamples) -> VolumeRender:
+        """Composite samples."""
         return render_volume(
             rays,
             samples,
@@ -88,7 +92,7 @@ class RadianceVolume(nn.Module):
 
     def _step_opacity(self, unit: Tensor) -> Tensor:
         points = self._uncontract(unit)
-        dt = (points.norm(dim=-1) * self.cone_angle).clamp(self.step, self.max_step)
+        dt = (points.norm(dim=-1) * self.cone_angle).clamp(self.step, self.max_step) * self.stride
         return -torch.expm1(-self.density(points).density * dt)
 
     def _density_fn(self, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -44,6 +44,12 @@ class NerfConfig:
     """Steps across the region's diagonal, were all of it occupied."""
     cone_angle: float = 1 / 256
     """Growth of steps with distance, everywhere but in a region of its own."""
+    first_stride: float = 1.0
+    """How many times longer steps are at first."""
+    stride_steps: int = 500
+    """Training steps until they have their full fineness."""
+    early_stop: float = 0.0
+    """Samples are not trained on where less light than this would arrive from; 0 trains on all."""
     near: float = 0.1
     """Where rays start, in region radii; nothing is nearer to a camera."""
     far: float = 1e3
@@ -70,7 +76,9 @@ FAST = replace(
     grid=HashGridConfig(levels=14, log2_table=17, base=16, growth=1.45),
     samples_per_ray=512,
     cone_angle=1 / 128,
-    occupancy=OccupancyConfig(resolution=64, threshold=0.01, warmup_steps=64),
+    first_stride=8.0,
+    early_stop=1e-4,
+    occupancy=OccupancyConfig(resolution=64, threshold=0.03, warmup_steps=64),
 )
 """Small tables and few samples: minutes on two CPU cores."""
 

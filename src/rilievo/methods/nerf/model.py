@@ -28,6 +28,11 @@ from .config import NerfConfig
 RADIUS = 1.0
 """Of the region of interest, in the normalised world."""
 
+EARLY_STOP = 1e-3
+"""In pictures, samples are left out from where less light than this would arrive."""
+LOOKS_PER_SAMPLE = 6
+"""Looking at the density of so many samples costs as much as training on one."""
+
 
 @dataclass(frozen=True)
 class NerfRender:
@@ -37,6 +42,7 @@ class NerfRender:
     """The volume over the colour behind it."""
     volume: VolumeRender
     n_samples: int
+    """Trained on, or what looking for them cost, if that is more."""
 
 
 class NerfModel(nn.Module):
@@ -59,7 +65,7 @@ class NerfModel(nn.Module):
             encoding,
             density,
             build.radiance(config.color, config.features, with_normals=False, generator=generator),
-            build.occupancy_grid(config.occupancy),
+            build.occupancy_grid(config.occupancy, unbounded=everywhere),
             contraction="unbounded_sphere" if everywhere else "box",
             radius=RADIUS,
             step=uniform_step(RADIUS, config.samples_per_ray),
@@ -69,6 +75,8 @@ class NerfModel(nn.Module):
     def set_step(self, step: int) -> None:
         """Everything that follows the training step."""
         self.volume.set_step(step)
+        left = 1 - min(1.0, step / self.config.stride_steps)
+        self.volume.stride = self.config.first_stride**left
 
     def update_occupancy(self, *, seed: int, fraction: float) -> None:
         self.volume.update_occupancy(seed=seed, fraction=fraction)
@@ -78,8 +86,6 @@ class NerfModel(nn.Module):
         rays: Rays,
         behind: Float[Tensor, "3"],
         jitter: Float[Tensor, "r"] | None = None,
-        *,
-        early_stop: float | None = None,
     ) -> NerfRender:
         """The volume over the colour `behind`."""
         if self.volume.contraction == "box":
@@ -90,8 +96,13 @@ class NerfModel(nn.Module):
             near = torch.full_like(rays.origins[:, 0], self.config.near)
             far = torch.full_like(near, self.config.far)
         samples = self.volume.march(rays, near, far, jitter)
-        seen = self.volume(rays, samples, early_stop=early_stop)
-        return NerfRender(seen.rgb + behind * (1 - seen.opacity[:, None]), seen, len(samples))
+        cost = len(samples)
+        early_stop = self.config.early_stop if self.training else EARLY_STOP
+        if early_stop:
+            samples = self.volume.visible(rays, samples, early_stop)
+            cost = max(len(samples), cost // LOOKS_PER_SAMPLE)
+        seen = self.volume(rays, samples)
+        return NerfRender(seen.rgb + behind * (1 - seen.opacity[:, None]), seen, cost)
 
     def render(self, cameras: Cameras, index: int, time: float | None = None) -> Rendering:
         """The view of a camera, over white."""
@@ -114,7 +125,7 @@ class NerfModel(nn.Module):
         )
 
     def _look(self, rays: Rays) -> dict[str, Tensor]:
-        out = self(rays, torch.ones(3, device=rays.origins.device), early_stop=1e-3)
+        out = self(rays, torch.ones(3, device=rays.origins.device))
         return {"rgb": out.rgb, "opacity": out.volume.opacity, "distance": out.volume.distance}
 
     def _gradient(self, points: Tensor) -> Tensor:

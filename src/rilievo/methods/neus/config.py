@@ -65,7 +65,9 @@ class NeusConfig:
     gradient: Literal["analytic", "finite_difference"] = "analytic"
     """How normals are computed."""
     samples_per_ray: int = 1024
-    """Steps across the region's diagonal, were all of it occupied."""
+    """Steps across the region's diagonal, were all of it occupied; no step is shorter."""
+    step_per_width: float = 0.0
+    """Longer steps while the surface is soft: this share of its width 1/inv_s. 0 for the shortest always."""
     cos_anneal_steps: int = 20000
     """Steps until a surface seen from behind stops counting."""
     sharpness: float = 0.3
@@ -97,6 +99,7 @@ FAST = replace(
     optim=OptimConfig(warmup_steps=100, final=0.05),
     grid=HashGridConfig(levels=12, log2_table=17, base=16, growth=1.4, start_level=4, update_steps=150),
     samples_per_ray=512,
+    step_per_width=0.5,
     cos_anneal_steps=1000,
     occupancy=OccupancyConfig(resolution=64, update_every=16, warmup_steps=64),
     eikonal_points=2048,

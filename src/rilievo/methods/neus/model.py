@@ -33,6 +33,8 @@ from .config import NeusConfig
 
 RADIUS = 1.0
 """Of the region of interest, in the normalised world."""
+LONGEST_STEP = 0.05
+"""However soft the surface still is, in region radii."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class NeusModel(nn.Module):
         self.texture = build.radiance(config.color, config.features, with_normals=True, generator=generator)
         self.sharpness = InverseDeviation(config.sharpness)
         self.occupancy = build.occupancy_grid(config.occupancy)
-        self.step_length = uniform_step(RADIUS, config.samples_per_ray)
+        self.step_length = self.finest_step = uniform_step(RADIUS, config.samples_per_ray)
         self.outside = build.background(config.outside, RADIUS, generator) if learns_background(config, scene) else None
         self.cos_anneal = 0.0
 
@@ -78,6 +80,8 @@ class NeusModel(nn.Module):
         self.geometry.set_step(step)
         self.sharpness.set_step(step)
         self.cos_anneal = anneal_ratio(step, self.config.cos_anneal_steps)
+        width = self.config.step_per_width / float(self.sharpness.inv_s)
+        self.step_length = max(self.finest_step, min(width, LONGEST_STEP))
         if self.outside is not None:
             self.outside.set_step(step)
 
@@ -115,7 +119,9 @@ class NeusModel(nn.Module):
         if self.outside is not None:
             start = torch.where(hit, far, self.config.outside.near)
             through = self.outside.march(rays, start, torch.full_like(start, self.config.outside.far), jitter)
-            background = self.outside(rays, through, early_stop=early_stop)
+            if early_stop is not None:
+                through = self.outside.visible(rays, through, early_stop)
+            background = self.outside(rays, through)
             shown = background.rgb + behind * (1 - background.opacity[:, None])
             n_samples += len(through)
         rgb = surface.rgb + shown * (1 - surface.opacity[:, None])

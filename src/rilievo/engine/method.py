@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -46,6 +46,7 @@ class Rendering:
     """The learned background alone, where the model has one."""
 
 
+@runtime_checkable
 class Model(Protocol):
     """A fitted model. It lives in the scene's normalised world, where the region of interest is the unit ball."""
 

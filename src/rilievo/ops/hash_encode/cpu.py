@@ -50,7 +50,7 @@ def _corners(px, py, pz, resolution, entries, hashed, offset):
         a, b, c, d = y0 + z0, y1 + z0, y0 + z1, y1 + z1
         i0, i1, i2, i3 = x0 + a, x1 + a, x0 + b, x1 + b
         i4, i5, i6, i7 = x0 + c, x1 + c, x0 + d, x1 + d
-        if i7 >= m:  # only on the far faces
+        if i7 >= m or i0 >= m:  # on the far faces, and outside the cube, where negative numbers wrap to large ones
             i0, i1, i2, i3, i4, i5, i6, i7 = i0 % m, i1 % m, i2 % m, i3 % m, i4 % m, i5 % m, i6 % m, i7 % m
     o = np.uint64(offset)
     return i0 + o, i1 + o, i2 + o, i3 + o, i4 + o, i5 + o, i6 + o, i7 + o

@@ -27,7 +27,7 @@ def hash_grid(config: HashGridConfig, generator: torch.Generator) -> Encoding:
 
 def occupancy_grid(config: OccupancyConfig, *, unbounded: bool = False) -> OccupancyGrid:
     """An occupancy grid of the region, or of all of space."""
-    return OccupancyGrid(config.resolution, config.threshold, ball=unbounded)
+    return OccupancyGrid(config.resolution, config.threshold, config.decay, ball=unbounded)
 
 
 def radiance(config: MlpConfig, feature_dim: int, *, with_normals: bool, generator: torch.Generator) -> RadianceField:

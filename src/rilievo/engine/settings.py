@@ -105,6 +105,8 @@ class OccupancyConfig:
     """Cells along each axis."""
     threshold: float = 1e-3
     """A cell whose opacity per step stays below this is skipped."""
+    decay: float = 0.95
+    """What is left of a cell's opacity at each update, before the fresh look; 0 forgets at once."""
     update_every: int = 16
     """Steps between updates."""
     warmup_steps: int = 256

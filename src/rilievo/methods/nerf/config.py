@@ -78,7 +78,7 @@ FAST = replace(
     cone_angle=1 / 128,
     first_stride=8.0,
     early_stop=1e-4,
-    occupancy=OccupancyConfig(resolution=64, threshold=0.03, warmup_steps=64),
+    occupancy=OccupancyConfig(resolution=64, threshold=0.03, decay=0.8, warmup_steps=64),
 )
 """Small tables and few samples: minutes on two CPU cores."""
 

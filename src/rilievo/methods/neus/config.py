@@ -101,7 +101,7 @@ FAST = replace(
     samples_per_ray=512,
     step_per_width=0.5,
     cos_anneal_steps=1000,
-    occupancy=OccupancyConfig(resolution=64, update_every=16, warmup_steps=64),
+    occupancy=OccupancyConfig(resolution=64, decay=0.0, warmup_steps=64),
     eikonal_points=2048,
     outside=BackgroundConfig(
         grid=HashGridConfig(levels=10, log2_table=16, base=16, growth=1.5),

@@ -1,9 +1,12 @@
 """Hash encoding as torch operators: devices, shapes and derivatives.
 
-`hash_encode` is linear in the table and its derivatives stay within a small family (see `cpu.py`): backward of encode uses
-scatter and pullback; backward of scatter uses encode and pullback with the cotangent in the place of the table;
+`hash_encode` is linear in the table and its derivatives stay within a small family (see `cpu.py`): backward of encode
+uses scatter and pullback; backward of scatter uses encode and pullback with the cotangent in the place of the table;
 backward of pullback is its own operator, where the chain ends: twice differentiable, as a loss on normals needs.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,6 +127,23 @@ def pullback_backward(
         to_table = x.new_zeros(table.shape)
         cpu.pullback_to_table(direction, cotangent, points, *grid, _order(active), shape[1], to_table.numpy())
     return to_g, to_x, to_table
+
+
+def _on_cuda(name: str) -> Callable[..., Any]:
+    """The function of this name in `cuda`, imported when first needed: machines without Triton never ask."""
+
+    def run(*args: Any) -> Any:
+        from . import cuda
+
+        return getattr(cuda, name)(*args)
+
+    return run
+
+
+encode.register_kernel("cuda", _on_cuda("encode"))
+scatter.register_kernel("cuda", _on_cuda("scatter"))
+pullback.register_kernel("cuda", _on_cuda("pullback"))
+pullback_backward.register_kernel("cuda", _on_cuda("pullback_backward"))
 
 
 @encode.register_fake

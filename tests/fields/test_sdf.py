@@ -9,9 +9,11 @@ from torch import nn
 
 from rilievo.fields.encoding import CoarseToFine, CompositeEncoding, ProgressiveLevels
 from rilievo.fields.frequency import FrequencyEncoding
+from rilievo.fields.hash_grid import HashGrid
 from rilievo.fields.mlp import MLP
 from rilievo.fields.sdf import FinestCell, GradientKind, SdfField
 from rilievo.losses import curvature, eikonal
+from rilievo.ops.hash_encode import HashGridSpec
 
 from .test_encoding import StandInGrid
 from .test_mlp import FORWARD, INPUT_GRADIENT, PARAMETER_GRADIENT, published_mlp, published_state
@@ -31,6 +33,7 @@ def field_with(encoding, **kwargs) -> SdfField:
 
 ENCODINGS = {
     "explicit": lambda: CompositeEncoding(FrequencyEncoding(3)),
+    "hash grid": lambda: CompositeEncoding(ProgressiveLevels(HashGrid(HashGridSpec(4, 2, 8, 3, 1.6)), CoarseToFine(2))),
     "foreign": lambda: CompositeEncoding(ProgressiveLevels(StandInGrid(), CoarseToFine(2))),
 }
 encodings = pytest.mark.parametrize("make", ENCODINGS.values(), ids=ENCODINGS.keys())

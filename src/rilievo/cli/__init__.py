@@ -37,6 +37,9 @@ PLANNED = ("align", "relight", "reconstruct")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code; `argv` leaves out the program's name."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    # Read once, when torch loads OpenMP: threads that wait asleep lose little on an idle machine and, where another
+    # program has taken a core, save most of the time that spinning would waste.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _dispatch(argv)
         sys.stdout.flush()

@@ -80,7 +80,7 @@ class NeusModel(nn.Module):
         self.geometry.set_step(step)
         self.sharpness.set_step(step)
         self.cos_anneal = anneal_ratio(step, self.config.cos_anneal_steps)
-        width = self.config.step_per_width / float(self.sharpness.inv_s)
+        width = self.config.step_per_width / float(self.sharpness.inv_s.detach())
         self.step_length = max(self.finest_step, min(width, LONGEST_STEP))
         if self.outside is not None:
             self.outside.set_step(step)

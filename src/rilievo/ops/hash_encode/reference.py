@@ -16,15 +16,15 @@ def hash_encode(
     active_levels: int,
 ) -> Float[Tensor, "points channels"]:
     """Trilinear interpolation of table rows at every level, level-major; levels from `active_levels` on give zeros."""
-    grid = levels(spec)
     corners = torch.tensor([[c >> d & 1 for d in range(3)] for c in range(8)], device=x.device)  # [8, 3]
     per_level = []
     for level in range(active_levels):
-        position = x * float(grid.scales[level]) + 0.5
+        scale, _, _, _, offset = _level(spec, level)
+        position = x * scale + 0.5
         cell = position.detach().floor()
         fraction = (position - cell)[:, None]  # [points, 1, 3]
         weights = torch.where(corners.bool(), fraction, 1 - fraction).prod(-1)  # [points, 8]
-        rows = table[grid.offsets[level] + corner_index(cell.long()[:, None] + corners, spec, level)]
+        rows = table[offset + corner_index(cell.long()[:, None] + corners, spec, level)]
         per_level.append((weights[..., None] * rows).sum(1))
     silent = (spec.n_levels - active_levels) * spec.features_per_level
     return torch.cat([*per_level, x.new_zeros(x.shape[0], silent)], dim=-1)
@@ -32,11 +32,23 @@ def hash_encode(
 
 def corner_index(corner: Int64[Tensor, "*batch 3"], spec: HashGridSpec, level: int) -> Int64[Tensor, "*batch"]:
     """Entry of a lattice vertex within its level: dense where the level fits, else hashed (instant-ngp, eq. 4)."""
-    grid = levels(spec)
+    _, resolution, entries, hashed, _ = _level(spec, level)
     x, y, z = corner.unbind(-1)
-    if grid.hashed[level]:
+    if hashed:
         index = (x * PRIMES[0]) ^ (y * PRIMES[1]) ^ (z * PRIMES[2])
     else:
-        resolution = int(grid.resolutions[level])
         index = x + y * resolution + z * resolution**2
-    return index % int(grid.entries[level])
+    return index % entries
+
+
+@torch.compiler.assume_constant_result
+def _level(spec: HashGridSpec, level: int) -> tuple[float, int, int, bool, int]:
+    """Scale, resolution, entries, hashed and offset as plain numbers, which `torch.compile` takes for constants."""
+    grid = levels(spec)
+    return (
+        float(grid.scales[level]),
+        int(grid.resolutions[level]),
+        int(grid.entries[level]),
+        bool(grid.hashed[level]),
+        int(grid.offsets[level]),
+    )

@@ -127,15 +127,14 @@ def _measure(asked: Demo) -> None:
 
 def _preview(asked: Demo) -> None:
     """Held-out photographs beside what the model sees from there: colour, normals, depth."""
-    from rilievo.cli.evaluate import photograph
     from rilievo.cli.render import pictures
     from rilievo.io.image import write_image
-    from rilievo.viz.picture import grid, to_bytes
+    from rilievo.viz.picture import grid
 
     run = _open(asked)
     views = list(run.scene.test_views[:SHOWN])
     cameras = run.scene.cameras[views]
-    columns = [[to_bytes(photograph(run.scene, i).numpy()) for i in views]]
+    columns = [[run.scene.photograph(i) for i in views]]
     columns += [list(pictures(run, cameras, show)) for show in ("color", "normals", "depth")]
     rows = [list(row) for row in zip(*columns, strict=True)]
     write_image(asked.output / "preview.png", grid(rows, labels=("photograph", "model", "normals", "depth")))

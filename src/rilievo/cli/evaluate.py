@@ -18,10 +18,6 @@ from rilievo.errors import UserError, clear
 from rilievo.io.atomic import write_text
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
-
-    from rilievo.data.scene import Scene
     from rilievo.engine.run import Run
     from rilievo.geometry.mesh import TriMesh
 
@@ -76,21 +72,10 @@ def image_metrics(run: Run) -> dict[str, Any]:
     views = {}
     for i in scene.test_views:
         with torch.no_grad():
-            seen, photo = run.model.render(cameras, i).rgb.cpu(), photograph(scene, i)
+            seen, photo = run.model.render(cameras, i).rgb.cpu(), torch.from_numpy(scene.photograph(i)).float() / 255
         views[scene.names[i]] = {"psnr": float(psnr(seen, photo)), "ssim": float(ssim(seen, photo))}
     mean = {name: sum(view[name] for view in views.values()) / len(views) for name in ("psnr", "ssim")}
     return {"mean": mean, "views": views}
-
-
-def photograph(scene: Scene, i: int) -> Float[Tensor, "h w 3"]:
-    """A photograph in [0, 1], over white where the capture's masks mean empty space outside."""
-    import torch
-
-    photo = torch.tensor(scene.images[i]).float() / 255
-    if scene.coverage is None or scene.mask_meaning != "object":
-        return photo
-    alpha = torch.tensor(scene.coverage[i]).float()[..., None] / 255
-    return photo * alpha + (1 - alpha)
 
 
 def mesh_metrics(mesh: TriMesh, reference: Path) -> dict[str, Any]:

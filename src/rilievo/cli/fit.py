@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -20,6 +20,9 @@ from rilievo.cli.report import describe
 from rilievo.engine.method import Method, available
 from rilievo.engine.workspace import Record, SceneSource, Workspace, require_free
 from rilievo.errors import UserError, clear
+
+if TYPE_CHECKING:
+    from rilievo.data.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,22 @@ def command(argv: Sequence[str]) -> None:
         workspace = _resume(options, config, method)
     else:
         require_free(options.output)
-        print(describe(options.source.load()))
+        scene = options.source.load()
+        print(describe(scene))
         workspace = Workspace.create(options.output, Record(method.name, options.preset, options.source), config)
+        workspace.scene = scene
+        _show(scene, workspace)
     method.run(config, workspace)
     print(f"{workspace.folder}: done; next: rilievo mesh {workspace.folder}, rilievo evaluate {workspace.folder}")
+
+
+def _show(scene: Scene, workspace: Workspace) -> None:
+    """What was understood of the capture, as a picture: photos, cameras, and the ball that is reconstructed."""
+    from rilievo.data.preview import write_preview
+
+    path = workspace.preview / "scene.png"
+    write_preview(scene, path)
+    print(f"  see {path}; another region: --region X Y Z RADIUS")
 
 
 def parse_for(method: Method, argv: Sequence[str]) -> tuple[Options, Any]:

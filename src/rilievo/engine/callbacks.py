@@ -55,7 +55,7 @@ class Previews(pl.Callback):
         self.view = (scene.test_views or (0,))[0]
         width, height = scene.cameras.sizes_px[self.view].tolist()
         self.camera = scene.cameras[self.view].resized(factor=min(1.0, PREVIEW_SIDE / max(width, height)))
-        self.photo = scene.images[self.view]
+        self.photo = scene.photograph(self.view)
         self.step_of_last = -1
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

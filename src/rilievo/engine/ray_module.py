@@ -96,7 +96,7 @@ class RayModule(pl.LightningModule, ABC):
         if self.global_step % self.fit_config.log_every:
             return
         error = distributed.mean((out.rgb.detach() - batch.rgb).square().mean(-1))
-        numbers = {f"loss/{name}": value.detach() for name, value in means.items()}
+        numbers: dict[str, Tensor | float] = {f"loss/{name}": value.detach() for name, value in means.items()}
         numbers |= {"loss/total": loss.detach(), "train/psnr": -10 * error.clamp_min(1e-10).log10()}
         numbers |= {"train/rays": float(self.n_rays), "train/samples": float(out.n_samples)}
         self.log_dict(numbers, on_step=True, on_epoch=False)

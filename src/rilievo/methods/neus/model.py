@@ -17,7 +17,7 @@ from rilievo.engine.method import Rendering
 from rilievo.engine.render import render_rays
 from rilievo.fields.encoding import CompositeEncoding
 from rilievo.fields.mlp import MLP
-from rilievo.fields.sdf import SdfField
+from rilievo.fields.sdf import GradientKind, SdfField
 from rilievo.fields.variance import InverseDeviation
 from rilievo.geometry.box import ray_ball
 from rilievo.geometry.mesh import TriMesh
@@ -67,7 +67,7 @@ class NeusModel(nn.Module):
             weight_norm=True,
             generator=generator,
         )
-        self.geometry = SdfField(encoding, network, radius=RADIUS, gradient=config.gradient)
+        self.geometry = SdfField(encoding, network, radius=RADIUS, gradient=GradientKind(config.gradient))
         self.texture = build.radiance(config.color, config.features, with_normals=True, generator=generator)
         self.sharpness = InverseDeviation(config.sharpness)
         self.occupancy = build.occupancy_grid(config.occupancy)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,40 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rilievo.data.scene import Scene
+from rilievo.engine import distributed
 from rilievo.io.image import write_image
 from rilievo.viz.rendering import rendering_grid
 
 PREVIEW_SIDE = 240
 """Longest side of a preview panel, in pixels."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, taken up between two steps."""
+
+
+class Interruption(pl.Callback):
+    """Lets Ctrl-C end training between two steps: a step cut in half would leave a state that no unbroken run has.
+
+    Pressed again it ends training at once, and what was learned since the last checkpoint is lost.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._hear)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        # all processes stop after the same step, whichever heard it first
+        if self.asked if trainer.world_size == 1 else distributed.total(torch.tensor(int(self.asked))):
+            raise Interrupted
+
+    def _hear(self, signum: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 class Checkpoints(pl.Callback):
@@ -34,11 +66,13 @@ class Checkpoints(pl.Callback):
         self._save(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.global_step:
+        if isinstance(exception, Interrupted):
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
         path = self.folder / f"step-{trainer.global_step}.ckpt"
+        for logger in trainer.loggers:
+            logger.save()
         if not path.exists():
             trainer.save_checkpoint(path)
         if trainer.is_global_zero:

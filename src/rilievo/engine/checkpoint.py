@@ -34,7 +34,7 @@ class WholeFileCheckpoints(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return read(Path(path))
+        return _load(Path(path))  # also what a training process hands back, which is weights alone
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
@@ -42,8 +42,16 @@ class WholeFileCheckpoints(CheckpointIO):
 
 def read(path: Path) -> dict[str, Any]:
     """The contents of a checkpoint, on the CPU. Raises `UserError` for a missing, truncated or foreign file."""
+    checkpoint = _load(path)
+    if not isinstance(checkpoint, dict) or not {"state_dict", "global_step"} <= checkpoint.keys():
+        raise clear(str(path), expected="a checkpoint of rilievo", got="another file", do="fit again")
+    return checkpoint
+
+
+def _load(path: Path) -> Any:
+    """Tensors and plain data from a file; nothing in it is executed."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise clear(str(path), expected="a checkpoint", got="no such file", do="fit the run first") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
@@ -53,9 +61,6 @@ def read(path: Path) -> dict[str, Any]:
             got="a truncated or foreign file",
             do="remove it and continue from an earlier one with --resume, or fit again",
         ) from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise clear(str(path), expected="a checkpoint of rilievo", got="another file", do="fit again")
-    return checkpoint
 
 
 def load_model(model: M, path: Path) -> M:

@@ -28,3 +28,8 @@ def mean(values: Float[Tensor, "n"]) -> Float[Tensor, ""]:
     """
     count = total(torch.tensor(float(values.numel()), device=values.device))
     return values.sum() * _processes() / count.clamp_min(1)
+
+
+def average(share: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The mean that `mean` has divided among the processes, known to all of them; no gradient."""
+    return total(share) / _processes()

@@ -7,18 +7,21 @@ that goes on from a checkpoint gives the numbers an unbroken one would.
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import TypeVar
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, IterableDataset
 
 from rilievo.data.scene import Scene
-from rilievo.engine.callbacks import Checkpoints, Previews, ProgressLine
-from rilievo.engine.checkpoint import WholeFileCheckpoints
+from rilievo.engine.callbacks import Checkpoints, Interruption, Previews, ProgressLine
+from rilievo.engine.checkpoint import WholeFileCheckpoints, read
+from rilievo.engine.metrics_file import MetricsFile
 from rilievo.engine.settings import FitConfig
 from rilievo.engine.workspace import Workspace
 from rilievo.errors import clear
@@ -42,6 +45,8 @@ def fit(module: M, scene: Scene, config: FitConfig, workspace: Workspace) -> M:
     KeyboardInterrupt.
     """
     resume = workspace.latest_checkpoint()
+    if resume is not None:
+        read(resume)  # a damaged one is refused here, before processes are started that could not say so
     checkpoints = Checkpoints(workspace.checkpoints, every=config.checkpoint_every)
     _quiet_lightning()
     with warnings.catch_warnings():
@@ -53,12 +58,14 @@ def fit(module: M, scene: Scene, config: FitConfig, workspace: Workspace) -> M:
             devices=config.processes,
             strategy="auto" if config.processes == 1 else "ddp_spawn" if accelerator(config.device) == "cpu" else "ddp",
             precision=config.precision,
-            logger=[
-                TensorBoardLogger(workspace.log, name="", version=""),
-                CSVLogger(workspace.log, name="", version="", flush_logs_every_n_steps=config.log_every * 5),
+            logger=[TensorBoardLogger(workspace.log, name="", version=""), MetricsFile(workspace.log / "metrics.csv")],
+            log_every_n_steps=config.log_every * 5,
+            callbacks=[
+                checkpoints,
+                Previews(scene, workspace.preview, every=config.preview_every),
+                ProgressLine(),
+                Interruption(),
             ],
-            log_every_n_steps=config.log_every,
-            callbacks=[checkpoints, Previews(scene, workspace.preview, every=config.preview_every), ProgressLine()],
             plugins=[WholeFileCheckpoints()],
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -66,10 +73,14 @@ def fit(module: M, scene: Scene, config: FitConfig, workspace: Workspace) -> M:
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
+        on_interrupt = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, DataLoader(_Endless(), batch_size=None), ckpt_path=resume)
         except SystemExit as stop:  # how Lightning ends after Ctrl-C, once it has let the callbacks save
             raise KeyboardInterrupt from stop
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, on_interrupt)
     return module
 
 

@@ -95,8 +95,11 @@ class RayModule(pl.LightningModule, ABC):
     def _log(self, means: dict[str, Tensor], loss: Tensor, batch: RayBatch, out: Any) -> None:
         if self.global_step % self.fit_config.log_every:
             return
-        error = distributed.mean((out.rgb.detach() - batch.rgb).square().mean(-1))
-        numbers: dict[str, Tensor | float] = {f"loss/{name}": value.detach() for name, value in means.items()}
-        numbers |= {"loss/total": loss.detach(), "train/psnr": -10 * error.clamp_min(1e-10).log10()}
+        error = distributed.average(distributed.mean((out.rgb.detach() - batch.rgb).square().mean(-1)))
+        psnr = -10 * error.clamp_min(1e-10).log10()
+        self.log("train/psnr", psnr, logger=False)
+        numbers = {f"loss/{name}": float(distributed.average(value)) for name, value in means.items()}
+        numbers |= {"loss/total": float(distributed.average(loss)), "train/psnr": float(psnr)}
         numbers |= {"train/rays": float(self.n_rays), "train/samples": float(out.n_samples)}
-        self.log_dict(numbers, on_step=True, on_epoch=False)
+        for logger in self.loggers:  # not by log_dict, which would write them down under a later step
+            logger.log_metrics(numbers, step=self.global_step)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rilievo.engine.schedules import Exponential, Rate, Stairs, hold, warmup
+from rilievo.errors import clear
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,13 @@ class FitConfig:
     """Steps between pictures of a held-out view in preview/."""
     log_every: int = 20
     """Steps between lines in log/."""
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "processes": 1, "rays": 1, "max_rays": 1, "samples": 0, "seed": 0}
+        least |= {"checkpoint_every": 1, "preview_every": 1, "log_every": 1}
+        for name, lowest in least.items():
+            if (given := getattr(self, name)) < lowest:
+                raise clear(f"--fit.{name}", expected=f"at least {lowest}", got=str(given), do="choose a larger one")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rilievo.geometry.box import Box
 from rilievo.geometry.contraction import contract_box, contract_unbounded, uncontract_box, uncontract_unbounded
 from rilievo.ops.packed import PackedSamples
 from rilievo.ops.ray_march import Contraction, march_rays
-from rilievo.renderers.volume import VolumeRender, drop_hidden, render_volume
+from rilievo.renderers.volume import VolumeRender, march_visible, render_volume
 
 from .density import DensityField
 from .encoding import Encoding
@@ -53,7 +53,12 @@ class RadianceVolume(nn.Module):
         self.color, self.occupancy = color, occupancy
 
     def march(
-        self, rays: Rays, t_min: Float[Tensor, "r"], t_max: Float[Tensor, "r"], jitter: Float[Tensor, "r"] | None = None
+        self,
+        rays: Rays,
+        t_min: Float[Tensor, "r"],
+        t_max: Float[Tensor, "r"],
+        jitter: Float[Tensor, "r"] | None = None,
+        max_samples_per_ray: int | None = None,
     ) -> PackedSamples:
         """Intervals in occupied cells between `t_min` and `t_max` of each ray; none where t_min ≥ t_max."""
         return march_rays(
@@ -68,11 +73,20 @@ class RadianceVolume(nn.Module):
             cone_angle=self.cone_angle * self.stride,
             max_step=self.max_step * self.stride,
             jitter=jitter,
+            max_samples_per_ray=max_samples_per_ray,
         )
 
-    def visible(self, rays: Rays, samples: PackedSamples, early_stop: float) -> PackedSamples:
-        """The samples that some light comes from, found from density alone."""
-        return drop_hidden(rays, samples, self._density_fn, early_stop=early_stop, threshold=early_stop)
+    def march_visible(
+        self,
+        rays: Rays,
+        t_min: Float[Tensor, "r"],
+        t_max: Float[Tensor, "r"],
+        jitter: Float[Tensor, "r"] | None = None,
+        *,
+        early_stop: float,
+    ) -> tuple[PackedSamples, int]:
+        """Those of `march` that light comes from, and how many were looked at."""
+        return march_visible(rays, t_min, t_max, self.march, self._density_fn, early_stop=early_stop, jitter=jitter)
 
     def forward(self, rays: Rays, samples: PackedSamples) -> VolumeRender:
         """Composite samples."""

@@ -15,12 +15,19 @@ from torch import Tensor
 
 from rilievo.cameras.rays import Rays
 from rilievo.ops.packed import PackedSamples, offsets_from_ray_index
-from rilievo.ops.ray_weights import accumulate, visible, weights_from_density
+from rilievo.ops.ray_weights import accumulate, weights_from_alpha, weights_from_density
 
 DensityFn = Callable[[Float[Tensor, "samples 3"]], tuple[Float[Tensor, "samples"], Float[Tensor, "samples features"]]]
 """Points → (σ, feature)."""
 ColorFn = Callable[[Float[Tensor, "samples features"], Int64[Tensor, "samples"]], Float[Tensor, "samples 3"]]
 """(feature, index of the ray) → colour seen along that ray."""
+MarchFn = Callable[
+    [Rays, Float[Tensor, "rays"], Float[Tensor, "rays"], Float[Tensor, "rays"] | None, int], PackedSamples
+]
+"""(rays, t_min, t_max, jitter, most samples per ray) → intervals worth evaluating."""
+
+FIRST_BLOCK, LONGEST_BLOCK = 16, 64
+"""Samples by which rays are followed at once: few at first, when most rays meet something."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +63,48 @@ def render_volume(rays: Rays, samples: PackedSamples, density_fn: DensityFn, col
 
 
 @torch.no_grad()
-def drop_hidden(
-    rays: Rays, samples: PackedSamples, density_fn: DensityFn, *, early_stop: float = 1e-3, threshold: float = 1e-3
-) -> PackedSamples:
-    """Without those samples that contribute next to nothing: too thin, or behind what already stops all light."""
+def march_visible(
+    rays: Rays,
+    t_min: Float[Tensor, "rays"],
+    t_max: Float[Tensor, "rays"],
+    march: MarchFn,
+    density_fn: DensityFn,
+    *,
+    early_stop: float = 1e-3,
+    jitter: Float[Tensor, "rays"] | None = None,
+) -> tuple[PackedSamples, int]:
+    """The samples that light comes from, and how many were looked at to find them.
+
+    Rays are followed a few samples at a time, and no further once less than `early_stop` of the light is left;
+    samples more transparent than that are left out too. Most of what lies behind the first surface is never
+    evaluated.
+    """
+    alive = torch.arange(len(rays), device=t_min.device)
+    light = torch.ones_like(t_min)
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    looked, block = 0, FIRST_BLOCK
+    while len(alive):
+        some = rays[alive]
+        samples = march(some, t_min, t_max[alive], jitter, block)
+        looked += len(samples)
+        alpha = _alpha(some, samples, density_fn)
+        weights, transmittance = weights_from_alpha(alpha, samples.offsets)
+        kept = (light[samples.ray_index] * transmittance > early_stop) & (alpha > early_stop)
+        found.append((alive[samples.ray_index[kept]], samples.t_starts[kept], samples.t_ends[kept]))
+        light = light * (1 - accumulate(weights, None, samples.offsets)[:, 0])
+        going = (samples.counts == block) & (light > early_stop)
+        t_min = samples.t_ends[samples.offsets[1:][going] - 1]
+        alive, light, jitter, block = alive[going], light[going], None, min(2 * block, LONGEST_BLOCK)
+    ray, t_starts, t_ends = (torch.cat(parts) for parts in zip(*found)) if found else (alive, t_min, t_min)
+    order = torch.argsort(ray, stable=True)
+    offsets = offsets_from_ray_index(ray[order], len(rays))
+    return PackedSamples(offsets, t_starts[order], t_ends[order]), looked
+
+
+def _alpha(rays: Rays, samples: PackedSamples, density_fn: DensityFn) -> Float[Tensor, "samples"]:
     ray = samples.ray_index
     density, _ = density_fn(rays.origins[ray] + samples.midpoints[:, None] * rays.directions[ray])
-    alpha = -torch.expm1(-density * samples.intervals)
-    return keep(samples, visible(alpha, samples.offsets, early_stop, threshold))
+    return -torch.expm1(-density * samples.intervals)
 
 
 def keep(samples: PackedSamples, kept: Bool[Tensor, "samples"]) -> PackedSamples:

@@ -95,12 +95,13 @@ class NerfModel(nn.Module):
         else:
             near = torch.full_like(rays.origins[:, 0], self.config.near)
             far = torch.full_like(near, self.config.far)
-        samples = self.volume.march(rays, near, far, jitter)
-        cost = len(samples)
         early_stop = self.config.early_stop if self.training else EARLY_STOP
         if early_stop:
-            samples = self.volume.visible(rays, samples, early_stop)
-            cost = max(len(samples), cost // LOOKS_PER_SAMPLE)
+            samples, looked = self.volume.march_visible(rays, near, far, jitter, early_stop=early_stop)
+            cost = max(len(samples), looked // LOOKS_PER_SAMPLE)
+        else:
+            samples = self.volume.march(rays, near, far, jitter)
+            cost = len(samples)
         seen = self.volume(rays, samples)
         return NerfRender(seen.rgb + behind * (1 - seen.opacity[:, None]), seen, cost)
 

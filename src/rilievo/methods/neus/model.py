@@ -118,9 +118,11 @@ class NeusModel(nn.Module):
         shown = behind.expand_as(surface.rgb)
         if self.outside is not None:
             start = torch.where(hit, far, self.config.outside.near)
-            through = self.outside.march(rays, start, torch.full_like(start, self.config.outside.far), jitter)
-            if early_stop is not None:
-                through = self.outside.visible(rays, through, early_stop)
+            end = torch.full_like(start, self.config.outside.far)
+            if early_stop is None:
+                through = self.outside.march(rays, start, end, jitter)
+            else:
+                through, _ = self.outside.march_visible(rays, start, end, jitter, early_stop=early_stop)
             background = self.outside(rays, through)
             shown = background.rgb + behind * (1 - background.opacity[:, None])
             n_samples += len(through)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from torch import nn
 
 from rilievo.errors import UserError, clear
+from rilievo.io.atomic import replacing
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -21,15 +21,11 @@ class WholeFileCheckpoints(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            torch.save(checkpoint, temporary)
-            os.replace(temporary, path)
-        except OSError as error:
+            with replacing(path) as temporary:
+                torch.save(checkpoint, temporary)
+        except RuntimeError as error:  # how torch says that the disk is full
             raise UserError(f"cannot write {path}: {error}; free some space or choose another -o") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None

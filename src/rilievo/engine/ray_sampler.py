@@ -81,7 +81,7 @@ class RaySampler:
         jitter = torch.rand(n_rays, generator=generator)
         background = torch.rand(3, generator=generator) if self.random_background else torch.ones(3)
         mine = slice(part, None, parts)
-        chosen, jitter = chosen[mine], jitter[mine]
+        chosen, jitter = chosen[mine].contiguous(), jitter[mine]
         pixel = chosen if self.drawable is None else self.drawable[chosen]
         local = torch.searchsorted(self.starts, pixel, right=True) - 1
         inside = pixel - self.starts[local]

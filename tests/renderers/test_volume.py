@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from rilievo.cameras.rays import Rays
 from rilievo.ops.packed import PackedSamples
-from rilievo.renderers.volume import drop_hidden, keep, render_volume
+from rilievo.ops.ray_march import march_rays
+from rilievo.ops.ray_weights import visible
+from rilievo.renderers.volume import keep, march_visible, render_volume
 
 from .scenes import DISTANCE, even_samples, moved, moved_back, no_samples, random_rays, rays_towards
 
@@ -126,38 +129,97 @@ def test_a_ray_without_samples_does_not_disturb_its_neighbours(rays, samples):
     assert (part.rgb[5] == 0).all()
 
 
+# --- the samples that light comes from
+
+
+def march(rays: Rays, t_min: Tensor, t_max: Tensor, jitter: Tensor | None, limit: int | None) -> PackedSamples:
+    """Through a box that is occupied everywhere."""
+    occupied = torch.ones(4, 4, 4, dtype=torch.bool)
+    return march_rays(
+        rays.origins,
+        rays.directions,
+        t_min,
+        t_max,
+        occupied,
+        radius=1.5,
+        contraction="box",
+        step=0.01,
+        jitter=jitter,
+        max_samples_per_ray=limit,
+    )
+
+
+def dense(points: Tensor) -> tuple[Tensor, Tensor]:
+    return 20 * fog(points)[0], points
+
+
+@pytest.fixture
+def stretch(rays) -> tuple[Tensor, Tensor]:
+    """Of different lengths, and none for the last ray."""
+    t_min = torch.linspace(0, 2, len(rays), dtype=torch.float64)
+    t_max = torch.full_like(t_min, 2 * DISTANCE)
+    t_max[-1] = 0
+    return t_min, t_max
+
+
+@pytest.mark.parametrize("density_fn", [fog, dense, walls(torch.tensor([1.0, 1e4]))], ids=["fog", "dense", "walls"])
+@pytest.mark.parametrize("early_stop", [1e-1, 1e-3])
+@pytest.mark.parametrize("jittered", [False, True])
+def test_marching_a_few_at_a_time_finds_what_marching_to_the_end_would(density_fn, early_stop, jittered, rays, stretch):
+    jitter = torch.rand(len(rays), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    jitter = jitter if jittered else None
+    every = march(rays, *stretch, jitter, None)
+    density, _ = density_fn(rays.origins[every.ray_index] + every.midpoints[:, None] * rays.directions[every.ray_index])
+    expected = keep(every, visible(-torch.expm1(-density * every.intervals), every.offsets, early_stop, early_stop))
+    found, looked = march_visible(rays, *stretch, march, density_fn, early_stop=early_stop, jitter=jitter)
+    assert len(found) <= looked <= len(every)
+    assert torch.equal(found.offsets, expected.offsets)
+    torch.testing.assert_close(found.t_starts, expected.t_starts)
+    torch.testing.assert_close(found.t_ends, expected.t_ends)
+
+
 @pytest.mark.parametrize("early_stop", [1e-1, 1e-2, 1e-3])
-def test_leaving_out_what_is_hidden_changes_colours_by_less_than_early_stop(early_stop, rays, samples):
-    dense = lambda points: (20 * fog(points)[0], points)  # noqa: E731
-    kept = drop_hidden(rays, samples, dense, early_stop=early_stop, threshold=0.0)
-    assert len(kept) < len(samples)
-    whole, part = (render_volume(rays, s, dense, color) for s in (samples, kept))
-    for name in ("rgb", "opacity"):
-        lost = getattr(whole, name) - getattr(part, name)
-        assert lost.min() >= -1e-12
-        assert 0 < lost.max() < early_stop
+def test_what_is_left_out_changes_colours_by_less_than_was_agreed(early_stop, rays, stretch):
+    """Hidden samples have `early_stop` of the light between them, thin ones stop less than that each."""
+    every = march(rays, *stretch, None, None)
+    found, _ = march_visible(rays, *stretch, march, dense, early_stop=early_stop)
+    whole, part = (render_volume(rays, s, dense, color) for s in (every, found))
+    thin = torch.zeros(len(rays), dtype=torch.int64)
+    density, _ = dense(rays.origins[every.ray_index] + every.midpoints[:, None] * rays.directions[every.ray_index])
+    thin.index_add_(0, every.ray_index, (-torch.expm1(-density * every.intervals) <= early_stop).long())
+    lost = whole.opacity - part.opacity
+    assert lost.max() > 0
+    assert (lost <= early_stop * (1 + thin)).all()
+    assert ((whole.rgb - part.rgb).abs().amax(dim=1) <= early_stop * (1 + thin)).all()
 
 
-def test_leaving_out_what_is_thin_changes_colours_by_less_than_it_stopped(rays, samples):
-    threshold = 1e-2
-    kept = drop_hidden(rays, samples, fog, early_stop=0.0, threshold=threshold)
-    whole, part = (render_volume(rays, s, fog, color) for s in (samples, kept))
-    dropped = samples.counts - kept.counts
-    assert (dropped > 0).any()
-    assert ((whole.opacity - part.opacity).abs() <= threshold * dropped).all()
-    assert ((part.weights > 0) & (part.intervals > 0)).all()
+def test_behind_an_opaque_wall_hardly_anything_is_looked_at(rays, stretch):
+    t_min = (DISTANCE - 0.6) / rays.directions[:, 2]
+    every = march(rays, t_min, stretch[1], None, None)
+    found, looked = march_visible(rays, t_min, stretch[1], march, walls(torch.tensor([1e4, 3.0])))
+    assert looked < 0.3 * len(every)
+    assert found.counts.max() == 1
 
 
-def test_finding_what_is_hidden_leaves_no_history(rays, samples):
+def test_finding_what_is_visible_leaves_no_history(rays, stretch):
     density = torch.tensor([1.0, 1e4], dtype=torch.float64, requires_grad=True)
-    calls: list[bool] = []
+    recorded: list[bool] = []
 
     def observed(points: Tensor) -> tuple[Tensor, Tensor]:
-        calls.append(torch.is_grad_enabled())
+        recorded.append(torch.is_grad_enabled())
         return walls(density)(points)
 
-    drop_hidden(rays, samples, observed)
-    assert calls == [False]
+    march_visible(rays, *stretch, march, observed)
+    assert recorded
+    assert not any(recorded)
+
+
+def test_where_no_ray_has_a_stretch_nothing_is_looked_at(rays, stretch):
+    t_min, _ = stretch
+    for some in (rays, rays[:0]):
+        found, looked = march_visible(some, t_min[: len(some)], t_min[: len(some)], march, fog)
+        assert looked == len(found) == 0
+        assert found.offsets.tolist() == [0] * (len(some) + 1)
 
 
 def test_kept_samples_stay_with_their_rays(samples):

@@ -315,6 +315,17 @@ def test_a_cotangent_that_is_one_number_everywhere_is_read_right(generator):
     assert torch.equal(hash_encode_pullback(ones, x, table, spec), expected)
 
 
+def test_a_cotangent_in_half_precision_is_computed_in_single(generator):
+    spec = SPECS["two features"]
+    x, table, g = draw(spec, 37, generator, torch.float32)
+    half = g.bfloat16().requires_grad_()
+    normal = hash_encode_pullback(half, x, table, spec)
+    assert torch.equal(normal, hash_encode_pullback(half.float(), x, table, spec))
+    normal.sum().backward()
+    assert half.grad is not None
+    assert half.grad.dtype == torch.bfloat16
+
+
 def test_no_more_is_computed_than_autograd_asks_for(generator, monkeypatch):
     """A frozen table is not summed into, and points without gradient get none."""
     spec = SPECS["two features"]

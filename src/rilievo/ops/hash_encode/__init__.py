@@ -42,10 +42,11 @@ def hash_encode_pullback(
     """Σ_channel cotangent · ∂hash_encode/∂x: the gradient of whatever has `cotangent` as its derivative by the
     features.
 
-    Differentiable once in all three tensors.
+    Differentiable once in all three tensors. A cotangent in another precision, as mixed-precision training hands over,
+    is converted to that of the points.
     """
     _check(table, spec)
-    return register.pullback(cotangent, x, table, *register.settings(spec, _active(spec, active_levels)))
+    return register.pullback(cotangent.to(x.dtype), x, table, *register.settings(spec, _active(spec, active_levels)))
 
 
 def _active(spec: HashGridSpec, active_levels: int | None) -> int:

@@ -4,8 +4,8 @@
 class UserError(ValueError):
     """A mistake in what the user gave: a file, a flag, a folder, a number.
 
-    The message is one sentence that says what, what was expected, what was found and what to do. The command line prints
-    it without a traceback and exits with code 2; from Python it is an ordinary `ValueError`.
+    The message is one sentence that says what, what was expected, what was found and what to do. The command line
+    prints it without a traceback and exits with code 2; from Python it is an ordinary `ValueError`.
     """
 
 

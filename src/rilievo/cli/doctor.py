@@ -12,11 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from rilievo import __version__
 from rilievo.cli.arguments import parse
 
-LIBRARIES = ("torch", "numpy", "scipy", "numba", "pytorch-lightning", "pillow", "av", "trimesh", "viser", "tyro")
+LIBRARIES = ("torch", "numpy", "scipy", "numba", "pytorch-lightning", "pillow", "trimesh", "viser", "tyro")
 
 OPTIONAL = {
+    "av": "mp4 files; pip install 'rilievo[video]', or render into a folder of pictures",
     "triton": "GPU kernels; comes with the CUDA build of torch (https://pytorch.org/get-started/locally)",
-    "lpips": "the LPIPS metric in `rilievo evaluate`: pip install 'rilievo[lpips]'",
+    "safetensors": "LPIPS weights in that format for `rilievo evaluate --lpips`; .pth files are read without it",
 }
 
 

@@ -36,6 +36,8 @@ class Evaluate:
     """The true surface, in the capture's frame."""
     resolution: int = RESOLUTION
     """Of the mesh that is extracted from a run for --reference."""
+    lpips: tuple[Path, ...] = ()
+    """Weight files of LPIPS (AlexNet's and its linear heads'), to report it too; they do not come with rilievo."""
     device: Device = "auto"
     """Where to compute."""
 
@@ -53,28 +55,33 @@ def command(argv: Sequence[str]) -> None:
         print(f"{output}: written")
 
 
-def image_metrics(run: Run) -> dict[str, Any]:
-    """PSNR (dB) and SSIM on the held-out photographs at their stored resolution: `mean`, and each of `views`.
+def image_metrics(run: Run, lpips: Sequence[Path] = ()) -> dict[str, Any]:
+    """PSNR (dB), SSIM and with weight files LPIPS on the held-out photographs at their stored resolution: `mean`,
+    `views`.
 
     Photographs of cut-out objects are laid over white, as the model's pictures are. Raises `UserError` when the run
     held nothing out.
     """
     import torch
+    from rich.console import Console
+    from rich.progress import track
 
     from rilievo.metrics.image import psnr, ssim
+    from rilievo.metrics.lpips import load_lpips
 
     scene = dataclasses.replace(run.workspace.record.scene, downscale=1.0).load()
     if not scene.test_views:
         raise UserError(
             f"{run.workspace.folder}: no views were held out; fit with --holdout 8 to measure on every eighth"
         )
+    metrics = {"psnr": psnr, "ssim": ssim} | ({"lpips": load_lpips("alex", lpips)} if lpips else {})
     cameras = scene.cameras.transformed(torch.linalg.inv(run.scene.capture_from_world) @ scene.capture_from_world)
     views = {}
-    for i in scene.test_views:
+    for i in track(scene.test_views, "held-out views", console=Console(stderr=True), transient=True):
         with torch.no_grad():
-            seen, photo = run.model.render(cameras, i).rgb.cpu(), torch.from_numpy(scene.photograph(i)).float() / 255
-        views[scene.names[i]] = {"psnr": float(psnr(seen, photo)), "ssim": float(ssim(seen, photo))}
-    mean = {name: sum(view[name] for view in views.values()) / len(views) for name in ("psnr", "ssim")}
+            seen, photo = run.model.render(cameras, i).rgb.cpu(), torch.tensor(scene.photograph(i)).float() / 255
+            views[scene.names[i]] = {name: float(metric(seen, photo)) for name, metric in metrics.items()}
+    mean = {name: sum(view[name] for view in views.values()) / len(views) for name in metrics}
     return {"mean": mean, "views": views}
 
 
@@ -89,7 +96,7 @@ def _of_run(asked: Evaluate) -> dict[str, Any]:
     from rilievo.engine.run import open_run
 
     run = open_run(asked.what, device=asked.device)
-    images = image_metrics(run)
+    images = image_metrics(run, asked.lpips)
     print(table({**images["views"], "mean": images["mean"]}))
     metrics: dict[str, Any] = {"images": images}
     if asked.reference is not None:

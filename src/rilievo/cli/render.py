@@ -104,10 +104,11 @@ def write_frames(output: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], cou
     from rich.progress import track
 
     from rilievo.io.image import write_image
-    from rilievo.io.video import write_video
 
     frames = track(frames, "rendering", total=count, console=Console(stderr=True))
     if output.suffix:
+        from rilievo.io.video import write_video
+
         write_video(output, frames, fps)
         return
     for i, frame in enumerate(frames):

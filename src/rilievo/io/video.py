@@ -1,4 +1,8 @@
-"""Video files: H.264 in mp4, as every browser and player reads it; frames are 8-bit sRGB."""
+"""Video files: H.264 in mp4, as every browser and player reads it; frames are 8-bit sRGB.
+
+PyAV is an optional part, since its wheel carries x264, which is under the GPL. Importing this file without it raises
+`UserError`.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,20 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
-import av
 import numpy as np
-from av.error import FFmpegError
 from jaxtyping import UInt8
 
 from rilievo.errors import UserError, clear
 from rilievo.io.atomic import replacing
+
+try:
+    import av
+    from av.error import FFmpegError
+except ImportError as error:
+    raise UserError(
+        "video files: expected PyAV, an optional part, got none; "
+        "pip install 'rilievo[video]', or give a folder for pictures"
+    ) from error
 
 
 def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: float = 30.0, *, crf: int = 18) -> None:

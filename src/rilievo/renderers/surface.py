@@ -100,7 +100,7 @@ def drop_hidden_surface(
     early_stop: float = 1e-3,
     threshold: float = 1e-4,
 ) -> PackedSamples:
-    """Without the samples behind the surface: found from distances alone, the slope taken from neighbour to neighbour."""
+    """Without the samples behind the surface: found from distances alone, their slope from neighbour to neighbour."""
     ray, dt = samples.ray_index, samples.intervals
     sdf = level_fn(rays.origins[ray] + samples.midpoints[:, None] * rays.directions[ray])
     falls = torch.zeros_like(sdf)

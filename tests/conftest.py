@@ -15,7 +15,9 @@ SHARED = Path(os.environ.get("RILIEVO_SHARED", Path(__file__).parents[2] / "shar
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of captures and golden references. In CI its absence is a failure; elsewhere the test skips and says so."""
+    """The folder of captures and golden references. In CI its absence is a failure; elsewhere the test skips, and says
+    so.
+    """
     if not SHARED.is_dir():
         if os.environ.get("CI"):
             pytest.fail(f"{SHARED} is missing: CI needs the golden references; set RILIEVO_SHARED")

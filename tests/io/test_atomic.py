@@ -7,11 +7,16 @@ from rilievo.io.atomic import replacing, write_text
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
     file = tmp_path / "metrics.json"
     write_text(file, "old")
-    with pytest.raises(KeyboardInterrupt), replacing(file) as temporary:
-        temporary.write_text("half of the n")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _break_off_writing(file)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def _break_off_writing(file):
+    with replacing(file) as temporary:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
 
 
 def test_the_new_file_replaces_the_old_one(tmp_path):

@@ -194,3 +194,13 @@ def test_slopes_are_not_guessed_across_a_gap_or_into_the_next_ray(rays):
         rays, samples, lambda points: sphere(points)[0], sharpness(400.0), early_stop=1e-3, threshold=0.0
     )
     assert len(kept) == len(samples)
+
+
+def test_the_next_ray_says_nothing_about_the_slope_on_this_one(rays):
+    """The last sample of a ray stands just outside, the first of the next inside and nearer to the eye."""
+    first = first_crossing(rays)[:2]
+    t_starts = torch.stack([first[0] - 0.005, first[1] - 0.5, first[1] + 0.01])
+    samples = PackedSamples(torch.tensor([0, 1, 3]), t_starts, t_starts + 0.01)
+    level = lambda points: torch.tensor([0.001, -0.3, -0.01], dtype=torch.float64)  # noqa: E731
+    kept = drop_hidden_surface(rays[:2], samples, level, sharpness(400.0))
+    assert kept.counts[0] == 0

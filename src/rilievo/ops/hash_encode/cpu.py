@@ -56,26 +56,32 @@ def _corners(px, py, pz, resolution, entries, hashed, offset):
     return i0 + o, i1 + o, i2 + o, i3 + o, i4 + o, i5 + o, i6 + o, i7 + o
 
 
+@inlined
+def _cell(x, p, s, resolution, entries, hashed, offset):
+    """Rows of the corners of the cell in which point p lies at a level of scale s, and where in the cell it lies."""
+    half = x.dtype.type(0.5)
+    px, py, pz = x[p, 0] * s + half, x[p, 1] * s + half, x[p, 2] * s + half
+    fx, fy, fz = np.floor(px), np.floor(py), np.floor(pz)
+    return _corners(fx, fy, fz, resolution, entries, hashed, offset), (px - fx, py - fy, pz - fz)
+
+
 @kernel(fastmath=CONTRACT)
 def encode(x, table, scales, resolutions, entries, hashed, offsets, active_levels, chunk, lanes, out):
     n, features = x.shape[0], len(lanes)
     for task in prange((n + chunk - 1) // chunk):
         first, last = task * chunk, min(n, (task + 1) * chunk)
         for level in range(active_levels):
-            s, half = scales[level], x.dtype.type(0.5)
+            s = scales[level]
             resolution, size, is_hashed, offset = resolutions[level], entries[level], hashed[level], offsets[level]
             column = level * features
             for p in range(first, last):
-                px, py, pz = x[p, 0] * s + half, x[p, 1] * s + half, x[p, 2] * s + half
-                fx, fy, fz = np.floor(px), np.floor(py), np.floor(pz)
-                i0, i1, i2, i3, i4, i5, i6, i7 = _corners(fx, fy, fz, resolution, size, is_hashed, offset)
-                ux, uy, uz = px - fx, py - fy, pz - fz
+                rows, (ux, uy, uz) = _cell(x, p, s, resolution, size, is_hashed, offset)
                 for f in range(features):
                     # Interpolate along x, then y, then z.
-                    a0 = table[i0, f] + ux * (table[i1, f] - table[i0, f])
-                    a1 = table[i2, f] + ux * (table[i3, f] - table[i2, f])
-                    a2 = table[i4, f] + ux * (table[i5, f] - table[i4, f])
-                    a3 = table[i6, f] + ux * (table[i7, f] - table[i6, f])
+                    a0 = table[rows[0], f] + ux * (table[rows[1], f] - table[rows[0], f])
+                    a1 = table[rows[2], f] + ux * (table[rows[3], f] - table[rows[2], f])
+                    a2 = table[rows[4], f] + ux * (table[rows[5], f] - table[rows[4], f])
+                    a3 = table[rows[6], f] + ux * (table[rows[7], f] - table[rows[6], f])
                     b0, b1 = a0 + uy * (a1 - a0), a2 + uy * (a3 - a2)
                     out[p, column + f] = b0 + uz * (b1 - b0)
         for p in range(first, last):
@@ -87,52 +93,48 @@ def encode(x, table, scales, resolutions, entries, hashed, offsets, active_level
 def scatter(g, x, scales, resolutions, entries, hashed, offsets, order, lanes, out):
     """Add w_c(x) g into `out`, which holds zeros; `order` is the order in which levels are handed to threads."""
     features = len(lanes)
-    one, half = x.dtype.type(1), x.dtype.type(0.5)
+    one = x.dtype.type(1)
     for task in prange(order.shape[0]):
         level = order[task]
         s = scales[level]
         resolution, size, is_hashed, offset = resolutions[level], entries[level], hashed[level], offsets[level]
         column = level * features
         for p in range(x.shape[0]):
-            px, py, pz = x[p, 0] * s + half, x[p, 1] * s + half, x[p, 2] * s + half
-            fx, fy, fz = np.floor(px), np.floor(py), np.floor(pz)
-            i0, i1, i2, i3, i4, i5, i6, i7 = _corners(fx, fy, fz, resolution, size, is_hashed, offset)
-            ux, uy, uz = px - fx, py - fy, pz - fz
+            rows, (ux, uy, uz) = _cell(x, p, s, resolution, size, is_hashed, offset)
             vx, vy, vz = one - ux, one - uy, one - uz
             a, b, c, d = vy * vz, uy * vz, vy * uz, uy * uz
             for f in range(features):
                 gf = g[p, column + f]
-                out[i0, f] += vx * a * gf
-                out[i1, f] += ux * a * gf
-                out[i2, f] += vx * b * gf
-                out[i3, f] += ux * b * gf
-                out[i4, f] += vx * c * gf
-                out[i5, f] += ux * c * gf
-                out[i6, f] += vx * d * gf
-                out[i7, f] += ux * d * gf
+                out[rows[0], f] += vx * a * gf
+                out[rows[1], f] += ux * a * gf
+                out[rows[2], f] += vx * b * gf
+                out[rows[3], f] += ux * b * gf
+                out[rows[4], f] += vx * c * gf
+                out[rows[5], f] += ux * c * gf
+                out[rows[6], f] += vx * d * gf
+                out[rows[7], f] += ux * d * gf
 
 
 @inlined
-def _dots(g, table, p, column, features, i0, i1, i2, i3, i4, i5, i6, i7):
+def _dots(g, table, p, column, features, rows):
     """⟨T_c, g⟩ of the eight corners."""
     t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = g.dtype.type(0)
     for f in range(features):
         gf = g[p, column + f]
-        t0 += table[i0, f] * gf
-        t1 += table[i1, f] * gf
-        t2 += table[i2, f] * gf
-        t3 += table[i3, f] * gf
-        t4 += table[i4, f] * gf
-        t5 += table[i5, f] * gf
-        t6 += table[i6, f] * gf
-        t7 += table[i7, f] * gf
+        t0 += table[rows[0], f] * gf
+        t1 += table[rows[1], f] * gf
+        t2 += table[rows[2], f] * gf
+        t3 += table[rows[3], f] * gf
+        t4 += table[rows[4], f] * gf
+        t5 += table[rows[5], f] * gf
+        t6 += table[rows[6], f] * gf
+        t7 += table[rows[7], f] * gf
     return t0, t1, t2, t3, t4, t5, t6, t7
 
 
 @kernel(fastmath=CONTRACT)
 def pullback(g, x, table, scales, resolutions, entries, hashed, offsets, active_levels, chunk, lanes, out):
     n, features = x.shape[0], len(lanes)
-    half = x.dtype.type(0.5)
     for task in prange((n + chunk - 1) // chunk):
         first, last = task * chunk, min(n, (task + 1) * chunk)
         for p in range(first, last):
@@ -144,11 +146,8 @@ def pullback(g, x, table, scales, resolutions, entries, hashed, offsets, active_
             resolution, size, is_hashed, offset = resolutions[level], entries[level], hashed[level], offsets[level]
             column = level * features
             for p in range(first, last):
-                px, py, pz = x[p, 0] * s + half, x[p, 1] * s + half, x[p, 2] * s + half
-                fx, fy, fz = np.floor(px), np.floor(py), np.floor(pz)
-                i0, i1, i2, i3, i4, i5, i6, i7 = _corners(fx, fy, fz, resolution, size, is_hashed, offset)
-                ux, uy, uz = px - fx, py - fy, pz - fz
-                t0, t1, t2, t3, t4, t5, t6, t7 = _dots(g, table, p, column, features, i0, i1, i2, i3, i4, i5, i6, i7)
+                rows, (ux, uy, uz) = _cell(x, p, s, resolution, size, is_hashed, offset)
+                t0, t1, t2, t3, t4, t5, t6, t7 = _dots(g, table, p, column, features, rows)
                 # Differences along x on the four x-edges, and values interpolated along x.
                 dx0, dx1, dx2, dx3 = t1 - t0, t3 - t2, t5 - t4, t7 - t6
                 a0, a1, a2, a3 = t0 + ux * dx0, t2 + ux * dx1, t4 + ux * dx2, t6 + ux * dx3
@@ -164,7 +163,6 @@ def pullback(g, x, table, scales, resolutions, entries, hashed, offsets, active_
 def pullback_to_cotangent(v, x, table, scales, resolutions, entries, hashed, offsets, active_levels, chunk, lanes, out):
     """∂⟨pullback, v⟩/∂g: the directional derivative of the encoding along v."""
     n, features = x.shape[0], len(lanes)
-    half = x.dtype.type(0.5)
     for task in prange((n + chunk - 1) // chunk):
         first, last = task * chunk, min(n, (task + 1) * chunk)
         for level in range(active_levels):
@@ -172,15 +170,12 @@ def pullback_to_cotangent(v, x, table, scales, resolutions, entries, hashed, off
             resolution, size, is_hashed, offset = resolutions[level], entries[level], hashed[level], offsets[level]
             column = level * features
             for p in range(first, last):
-                px, py, pz = x[p, 0] * s + half, x[p, 1] * s + half, x[p, 2] * s + half
-                fx, fy, fz = np.floor(px), np.floor(py), np.floor(pz)
-                i0, i1, i2, i3, i4, i5, i6, i7 = _corners(fx, fy, fz, resolution, size, is_hashed, offset)
-                ux, uy, uz = px - fx, py - fy, pz - fz
+                rows, (ux, uy, uz) = _cell(x, p, s, resolution, size, is_hashed, offset)
                 sx, sy, sz = s * v[p, 0], s * v[p, 1], s * v[p, 2]
                 for f in range(features):
-                    t0, t2, t4, t6 = table[i0, f], table[i2, f], table[i4, f], table[i6, f]
-                    dx0, dx1 = table[i1, f] - t0, table[i3, f] - t2
-                    dx2, dx3 = table[i5, f] - t4, table[i7, f] - t6
+                    t0, t2, t4, t6 = table[rows[0], f], table[rows[2], f], table[rows[4], f], table[rows[6], f]
+                    dx0, dx1 = table[rows[1], f] - t0, table[rows[3], f] - t2
+                    dx2, dx3 = table[rows[5], f] - t4, table[rows[7], f] - t6
                     a0, a1, a2, a3 = t0 + ux * dx0, t2 + ux * dx1, t4 + ux * dx2, t6 + ux * dx3
                     b0, b1 = a0 + uy * (a1 - a0), a2 + uy * (a3 - a2)
                     e0, e1 = dx0 + uy * (dx1 - dx0), dx2 + uy * (dx3 - dx2)
@@ -195,17 +190,14 @@ def pullback_to_cotangent(v, x, table, scales, resolutions, entries, hashed, off
 def pullback_to_table(v, g, x, scales, resolutions, entries, hashed, offsets, order, lanes, out):
     """∂⟨pullback, v⟩/∂T, added into `out`, which holds zeros: rows receive (∇w_c · v) g."""
     features = len(lanes)
-    one, half = x.dtype.type(1), x.dtype.type(0.5)
+    one = x.dtype.type(1)
     for task in prange(order.shape[0]):
         level = order[task]
         s = scales[level]
         resolution, size, is_hashed, offset = resolutions[level], entries[level], hashed[level], offsets[level]
         column = level * features
         for p in range(x.shape[0]):
-            px, py, pz = x[p, 0] * s + half, x[p, 1] * s + half, x[p, 2] * s + half
-            fx, fy, fz = np.floor(px), np.floor(py), np.floor(pz)
-            i0, i1, i2, i3, i4, i5, i6, i7 = _corners(fx, fy, fz, resolution, size, is_hashed, offset)
-            ux, uy, uz = px - fx, py - fy, pz - fz
+            rows, (ux, uy, uz) = _cell(x, p, s, resolution, size, is_hashed, offset)
             wx, wy, wz = one - ux, one - uy, one - uz
             sx, sy, sz = s * v[p, 0], s * v[p, 1], s * v[p, 2]
             a, b, c, d = wy * wz, uy * wz, wy * uz, uy * uz
@@ -214,14 +206,14 @@ def pullback_to_table(v, g, x, scales, resolutions, entries, hashed, offsets, or
             cv, dv = -sy * uz + sz * wy, sy * uz + sz * uy
             for f in range(features):
                 gf = g[p, column + f]
-                out[i0, f] += (wx * av - sx * a) * gf
-                out[i1, f] += (ux * av + sx * a) * gf
-                out[i2, f] += (wx * bv - sx * b) * gf
-                out[i3, f] += (ux * bv + sx * b) * gf
-                out[i4, f] += (wx * cv - sx * c) * gf
-                out[i5, f] += (ux * cv + sx * c) * gf
-                out[i6, f] += (wx * dv - sx * d) * gf
-                out[i7, f] += (ux * dv + sx * d) * gf
+                out[rows[0], f] += (wx * av - sx * a) * gf
+                out[rows[1], f] += (ux * av + sx * a) * gf
+                out[rows[2], f] += (wx * bv - sx * b) * gf
+                out[rows[3], f] += (ux * bv + sx * b) * gf
+                out[rows[4], f] += (wx * cv - sx * c) * gf
+                out[rows[5], f] += (ux * cv + sx * c) * gf
+                out[rows[6], f] += (wx * dv - sx * d) * gf
+                out[rows[7], f] += (ux * dv + sx * d) * gf
 
 
 @kernel(fastmath=CONTRACT)
@@ -231,7 +223,6 @@ def pullback_to_position(
     """∂⟨pullback, v⟩/∂x: the encoding's Hessian, contracted with g, times v. Only mixed terms: w is linear along each
     axis."""
     n, features = x.shape[0], len(lanes)
-    half = x.dtype.type(0.5)
     for task in prange((n + chunk - 1) // chunk):
         first, last = task * chunk, min(n, (task + 1) * chunk)
         for p in range(first, last):
@@ -243,11 +234,8 @@ def pullback_to_position(
             resolution, size, is_hashed, offset = resolutions[level], entries[level], hashed[level], offsets[level]
             column = level * features
             for p in range(first, last):
-                px, py, pz = x[p, 0] * s + half, x[p, 1] * s + half, x[p, 2] * s + half
-                fx, fy, fz = np.floor(px), np.floor(py), np.floor(pz)
-                i0, i1, i2, i3, i4, i5, i6, i7 = _corners(fx, fy, fz, resolution, size, is_hashed, offset)
-                ux, uy, uz = px - fx, py - fy, pz - fz
-                t0, t1, t2, t3, t4, t5, t6, t7 = _dots(g, table, p, column, features, i0, i1, i2, i3, i4, i5, i6, i7)
+                rows, (ux, uy, uz) = _cell(x, p, s, resolution, size, is_hashed, offset)
+                t0, t1, t2, t3, t4, t5, t6, t7 = _dots(g, table, p, column, features, rows)
                 # Second differences over the faces of the cell.
                 xy0, xy1 = t0 - t1 - t2 + t3, t4 - t5 - t6 + t7
                 xz0, xz1 = t0 - t1 - t4 + t5, t2 - t3 - t6 + t7

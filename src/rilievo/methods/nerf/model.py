@@ -19,6 +19,7 @@ from rilievo.fields.mlp import MLP
 from rilievo.fields.radiance_volume import RadianceVolume
 from rilievo.geometry.box import Box, ray_box
 from rilievo.geometry.mesh import TriMesh
+from rilievo.meshing.bricks import SIZE
 from rilievo.meshing.surface import density_field, extract_surface
 from rilievo.ops.ray_march.schedule import uniform_step
 from rilievo.renderers.volume import VolumeRender
@@ -120,7 +121,7 @@ class NerfModel(nn.Module):
             corner,
             resolution,
             cap=True,
-            coarse=resolution // 4,
+            coarse=SIZE,
             gradient=self._gradient,
             color=self._surface_color,
         )

@@ -70,11 +70,19 @@ def command(argv: Sequence[str]) -> None:
         require_free(options.output)
         scene = options.source.load()
         print(describe(scene))
+        _require_device(config.fit.device)
         workspace = Workspace.create(options.output, Record(method.name, options.preset, options.source), config)
         workspace.scene = scene
         _show(scene, workspace)
     method.run(config, workspace)
     print(f"{workspace.folder}: done; next: rilievo mesh {workspace.folder}, rilievo evaluate {workspace.folder}")
+
+
+def _require_device(device: str) -> None:
+    """Raise `UserError`, before anything is written, for a device that is not there."""
+    from rilievo.engine.fit import accelerator
+
+    accelerator(device)
 
 
 def _show(scene: Scene, workspace: Workspace) -> None:

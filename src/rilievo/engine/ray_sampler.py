@@ -6,6 +6,7 @@ all of it and keeps its own slice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,10 +56,12 @@ class RaySampler:
         sizes = scene.cameras.sizes_px[self.views]
         self.widths = sizes[:, 0]
         self.starts = torch.cat([torch.zeros(1, dtype=torch.int64), (sizes[:, 0] * sizes[:, 1]).cumsum(0)])
-        self.pixels = torch.from_numpy(np.concatenate([scene.images[i].reshape(-1, 3) for i in scene.train_views]))
+        self.pixels = torch.empty(int(self.starts[-1]), 3, dtype=torch.uint8)
+        self._fill(self.pixels, scene.images, scene)
         self.coverage = self.drawable = None
         if scene.coverage is not None:
-            coverage = torch.from_numpy(np.concatenate([scene.coverage[i].reshape(-1) for i in scene.train_views]))
+            coverage = torch.empty(len(self.pixels), dtype=torch.uint8)
+            self._fill(coverage, scene.coverage, scene)
             if self.object_masks:
                 self.coverage = coverage
             else:
@@ -70,6 +73,11 @@ class RaySampler:
                 got=f"none in {len(self.views)} views",
                 do="check the masks, or their meaning with --mask-meaning",
             )
+
+    def _fill(self, buffer: Tensor, pictures: Sequence[np.ndarray], scene: Scene) -> None:
+        """Decode one picture after the other into its place, so that no more than one is held twice."""
+        for i, begin, end in zip(scene.train_views, self.starts[:-1].tolist(), self.starts[1:].tolist()):
+            buffer[begin:end] = torch.tensor(pictures[i]).view(end - begin, *buffer.shape[1:])
 
     def batch(
         self, step: int, n_rays: int, *, part: int = 0, parts: int = 1, device: torch.device | str = "cpu"

@@ -112,6 +112,8 @@ class Previews(pl.Callback):
 class ProgressLine(pl.Callback):
     """Step, time left and training PSNR; a live bar on a terminal, a line every half minute elsewhere."""
 
+    live = False
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self.console = Console(stderr=True)
         self.live = trainer.is_global_zero and self.console.is_terminal

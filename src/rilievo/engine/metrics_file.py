@@ -24,6 +24,7 @@ class MetricsFile(Logger):
         super().__init__()
         self.path = path
         self.rows: list[dict[str, Any]] = _read(path) if path.is_file() else []
+        self.unsaved = False
 
     @property
     def name(self) -> str:
@@ -42,14 +43,18 @@ class MetricsFile(Logger):
         while self.rows and int(self.rows[-1]["step"]) >= step:
             self.rows.pop()
         self.rows.append({"step": step, **metrics})
+        self.unsaved = True
 
     @rank_zero_only
     def save(self) -> None:
+        if not self.unsaved:  # also in the process that only started those which train
+            return
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns or ["step"], restval="")
             writer.writeheader()
             writer.writerows(self.rows)
+        self.unsaved = False
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

@@ -51,7 +51,7 @@ class RaySampler:
 
     def __init__(self, scene: Scene, *, random_background: bool, seed: int) -> None:
         self.cameras, self.seed, self.random_background = scene.cameras, seed, random_background
-        self.views = torch.tensor(scene.train_views)
+        self.views = torch.tensor(scene.train_views, dtype=torch.int64)
         self.object_masks = scene.coverage is not None and scene.mask_meaning is MaskMeaning.OBJECT
         sizes = scene.cameras.sizes_px[self.views]
         self.widths = sizes[:, 0]
@@ -77,7 +77,7 @@ class RaySampler:
     def _fill(self, buffer: Tensor, pictures: Sequence[np.ndarray], scene: Scene) -> None:
         """Decode one picture after the other into its place, so that no more than one is held twice."""
         for i, begin, end in zip(scene.train_views, self.starts[:-1].tolist(), self.starts[1:].tolist()):
-            buffer[begin:end] = torch.tensor(pictures[i]).view(end - begin, *buffer.shape[1:])
+            buffer[begin:end] = torch.tensor(pictures[i]).reshape(end - begin, *buffer.shape[1:])
 
     def batch(
         self, step: int, n_rays: int, *, part: int = 0, parts: int = 1, device: torch.device | str = "cpu"

@@ -64,6 +64,8 @@ class NeusConfig:
     """The ball that training starts from, in region radii."""
     gradient: Literal["analytic", "finite_difference"] = "analytic"
     """How normals are computed."""
+    difference_step: float | None = 1e-3
+    """Step of finite differences, in region radii; left out, the side of the finest hash cell shown so far."""
     samples_per_ray: int = 1024
     """Steps across the region's diagonal, were all of it occupied; no step is shorter."""
     step_per_width: float = 0.0
@@ -72,6 +74,12 @@ class NeusConfig:
     """Steps until a surface seen from behind stops counting."""
     sharpness: float = 0.3
     """Start of v in 1/s = exp(10 v)."""
+    max_inv_s: float | None = None
+    """Cap on 1/s, so that late training cannot sharpen faster than wished; none when left out."""
+    cap_start: int = 1000
+    """Step at which the cap starts, from the sharpness of that moment."""
+    cap_reach: int = 5000
+    """Step at which the cap has risen to `max_inv_s`."""
     occupancy: OccupancyConfig = OccupancyConfig()
     """Grid that skips empty space."""
     eikonal_points: int = 0

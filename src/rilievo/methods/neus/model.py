@@ -15,10 +15,10 @@ from rilievo.data.scene import MaskMeaning, Scene
 from rilievo.engine import build
 from rilievo.engine.method import Rendering
 from rilievo.engine.render import render_rays
-from rilievo.fields.encoding import CompositeEncoding
+from rilievo.fields.encoding import CoarseToFine, CompositeEncoding
 from rilievo.fields.mlp import MLP
-from rilievo.fields.sdf import GradientKind, SdfField
-from rilievo.fields.variance import InverseDeviation
+from rilievo.fields.sdf import FinestCell, GradientKind, SdfField
+from rilievo.fields.variance import InverseDeviation, SharpnessCap
 from rilievo.geometry.box import ray_ball
 from rilievo.geometry.mesh import TriMesh
 from rilievo.meshing.surface import extract_surface
@@ -67,9 +67,12 @@ class NeusModel(nn.Module):
             weight_norm=True,
             generator=generator,
         )
-        self.geometry = SdfField(encoding, network, radius=RADIUS, gradient=GradientKind(config.gradient))
+        self.geometry = SdfField(
+            encoding, network, radius=RADIUS, gradient=GradientKind(config.gradient), eps=_difference_step(config)
+        )
         self.texture = build.radiance(config.color, config.features, with_normals=True, generator=generator)
-        self.sharpness = InverseDeviation(config.sharpness)
+        cap = config.max_inv_s and SharpnessCap(config.cap_start, config.cap_reach, config.max_inv_s)
+        self.sharpness = InverseDeviation(config.sharpness, cap or None)
         self.occupancy = build.occupancy_grid(config.occupancy)
         self.step_length = self.finest_step = uniform_step(RADIUS, config.samples_per_ray)
         self.outside = build.background(config.outside, RADIUS, generator) if learns_background(config, scene) else None
@@ -188,6 +191,14 @@ class NeusModel(nn.Module):
     def _surface_color(self, points: Tensor, normals: Tensor) -> Tensor:
         feature = self.geometry(points, with_gradient=False).feature
         return self.texture(feature, -F.normalize(normals, dim=-1), normals)
+
+
+def _difference_step(config: NeusConfig) -> float | FinestCell:
+    if config.difference_step is not None:
+        return config.difference_step
+    grid = config.grid
+    shown = CoarseToFine(grid.levels if grid.start_level is None else grid.start_level, update_steps=grid.update_steps)
+    return FinestCell(grid.base, grid.growth, grid.levels, shown)
 
 
 def learns_background(config: NeusConfig, scene: Scene) -> bool:

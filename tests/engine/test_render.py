@@ -74,7 +74,7 @@ def test_rows_of_the_picture_are_rows_of_the_photo(camera):
 @pytest.mark.parametrize("chunk", [1, 7, 30, 569, 570, 571])
 def test_where_rays_are_divided_does_not_show(camera, chunk, monkeypatch):
     whole = render_rays(ball(0.9), camera, 0, CPU)
-    monkeypatch.setattr(render, "CHUNK", chunk)
+    monkeypatch.setitem(render.CHUNK, "cpu", chunk)
     parts = render_rays(ball(0.9), camera, 0, CPU)
     for name in ("rgb", "opacity", "depth", "normals"):
         # torch's vectorised loops may round the last few rays of a chunk differently

@@ -12,8 +12,8 @@ from rilievo.cameras.camera import Cameras
 from rilievo.cameras.rays import Rays
 from rilievo.engine.method import Rendering
 
-CHUNK = 1 << 14
-"""Rays at once: bounds memory whatever the size of the picture."""
+CHUNK = {"cpu": 1 << 10, "cuda": 1 << 16}
+"""Rays at once. On a CPU so few that a layer's activations stay in the cache and the allocator reuses their memory."""
 HIT = 0.5
 """Opacity from which a pixel has a depth."""
 
@@ -29,9 +29,10 @@ def render_rays(
     """
     width, height = cameras.sizes_px[index].tolist()
     rays = cameras.view_rays(index)
+    chunk = CHUNK.get(device.type, CHUNK["cpu"])
     parts = [
-        {name: value.float().cpu() for name, value in look(rays[i : i + CHUNK].to(device)).items()}
-        for i in range(0, len(rays), CHUNK)
+        {name: value.float().cpu() for name, value in look(rays[i : i + chunk].to(device)).items()}
+        for i in range(0, len(rays), chunk)
     ]
     seen = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     opacity = seen["opacity"]

@@ -57,6 +57,7 @@ class Checkpoints(pl.Callback):
 
     def __init__(self, folder: Path, *, every: int) -> None:
         self.folder, self.every = folder, every
+        self.saved_step = -1
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step % self.every == 0:
@@ -70,11 +71,12 @@ class Checkpoints(pl.Callback):
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        path = self.folder / f"step-{trainer.global_step}.ckpt"
+        if self.saved_step == trainer.global_step:
+            return
+        self.saved_step = trainer.global_step
         for logger in trainer.loggers:
             logger.save()
-        if not path.exists():
-            trainer.save_checkpoint(path)
+        trainer.save_checkpoint(self.folder / f"step-{trainer.global_step}.ckpt")  # every process takes part
         if trainer.is_global_zero:
             found = sorted(self.folder.glob("step-*.ckpt"), key=lambda p: int(p.stem.split("-")[1]))
             for old in found[:-2]:

@@ -21,10 +21,15 @@ def capture(tmp_path_factory) -> Path:
     return folder
 
 
+def hear_ctrl_c() -> None:
+    """Whatever started the tests may ignore Ctrl-C, and a program started by them would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupt(arguments: list[str], when) -> tuple[int, str]:
     """Start the command in a process group of its own and press Ctrl-C once `when` holds."""
     command = [sys.executable, "-m", "rilievo.cli", *arguments]
-    begun = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    begun = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hear_ctrl_c)
     limit = time.monotonic() + 90
     while not when() and begun.poll() is None:
         assert time.monotonic() < limit, "nothing happened within 90 s"

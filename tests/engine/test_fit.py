@@ -21,6 +21,7 @@ from rilievo.engine.workspace import Workspace
 from rilievo.errors import UserError
 
 STEPS, EVERY, LOG_EVERY = 40, 10, 4
+HEARD_BEFORE = signal.getsignal(signal.SIGINT)
 
 
 def command(method: str, capture: Path, run: Path) -> list[str]:
@@ -28,9 +29,16 @@ def command(method: str, capture: Path, run: Path) -> list[str]:
     return ["fit", method, str(capture), "-o", str(run), *(str(word) for flag in settings.items() for word in flag)]
 
 
+def hear_ctrl_c() -> None:
+    """Whatever started the tests may ignore Ctrl-C, and a program started by them would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def begin_and_signal(arguments: list[str], run: Path, what: signal.Signals) -> subprocess.CompletedProcess[str]:
     """Start the command as a user does, wait for its first checkpoint, and send it a signal."""
-    begun = subprocess.Popen([sys.executable, "-m", "rilievo.cli", *arguments], stderr=subprocess.PIPE, text=True)
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "rilievo.cli", *arguments], stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    )
     limit = time.monotonic() + 90
     while not (run / "checkpoints" / f"step-{EVERY}.ckpt").exists() and begun.poll() is None:
         assert time.monotonic() < limit, "no checkpoint within 90 s"
@@ -115,7 +123,7 @@ def test_metrics_have_a_row_every_few_steps_and_the_last_two_checkpoints_are_kep
 
 
 def test_ctrl_c_is_heard_as_before_when_training_has_ended(unbroken):
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is HEARD_BEFORE
 
 
 def test_a_row_that_is_logged_again_replaces_itself_and_what_came_after(tmp_path):

@@ -129,12 +129,12 @@ def _preview(asked: Demo) -> None:
     """Held-out photographs beside what the model sees from there: colour, normals, depth."""
     from rilievo.cli.render import pictures
     from rilievo.io.image import write_image
-    from rilievo.viz.picture import grid
+    from rilievo.viz.picture import grid, to_bytes
 
     run = _open(asked)
     views = list(run.scene.test_views[:SHOWN])
     cameras = run.scene.cameras[views]
-    columns = [[run.scene.photograph(i) for i in views]]
+    columns = [[to_bytes(run.scene.photograph(i)) for i in views]]
     columns += [list(pictures(run, cameras, show)) for show in ("color", "normals", "depth")]
     rows = [list(row) for row in zip(*columns, strict=True)]
     write_image(asked.output / "preview.png", grid(rows, labels=("photograph", "model", "normals", "depth")))

@@ -79,7 +79,7 @@ def image_metrics(run: Run, lpips: Sequence[Path] = ()) -> dict[str, Any]:
     views = {}
     for i in track(scene.test_views, "held-out views", console=Console(stderr=True), transient=True):
         with torch.no_grad():
-            seen, photo = run.model.render(cameras, i).rgb.cpu(), torch.tensor(scene.photograph(i)).float() / 255
+            seen, photo = run.model.render(cameras, i).rgb.cpu(), torch.from_numpy(scene.photograph(i))
             views[scene.names[i]] = {name: float(metric(seen, photo)) for name, metric in metrics.items()}
     mean = {name: sum(view[name] for view in views.values()) / len(views) for name in metrics}
     return {"mean": mean, "views": views}

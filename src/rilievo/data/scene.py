@@ -87,13 +87,13 @@ class Scene:
         held_out = set(self.test_views)
         return tuple(i for i in range(len(self)) if i not in held_out)
 
-    def photograph(self, i: int) -> UInt8[np.ndarray, "_h _w 3"]:
-        """Photo `i` as a model shows it: over white where object masks say that nothing else is there."""
-        photo = self.images[i]
+    def photograph(self, i: int) -> Float[np.ndarray, "_h _w 3"]:
+        """Photo `i` in [0, 1] as a model shows it: over white where object masks say that nothing else is there."""
+        photo = self.images[i].astype(np.float32) / 255
         if self.coverage is None or self.mask_meaning is not MaskMeaning.OBJECT:
             return photo
-        alpha = self.coverage[i][..., None] / np.float32(255)
-        return np.rint(photo * alpha + 255 * (1 - alpha)).astype(np.uint8)
+        alpha = self.coverage[i][..., None].astype(np.float32) / 255
+        return photo * alpha + (1 - alpha)
 
     @property
     def is_normalised(self) -> bool:

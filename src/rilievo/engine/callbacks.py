@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rilievo.data.scene import Scene
 from rilievo.engine import distributed
 from rilievo.io.image import write_image
+from rilievo.viz.picture import to_bytes
 from rilievo.viz.rendering import rendering_grid
 
 PREVIEW_SIDE = 240
@@ -91,7 +92,7 @@ class Previews(pl.Callback):
         self.view = (scene.test_views or (0,))[0]
         width, height = scene.cameras.sizes_px[self.view].tolist()
         self.camera = scene.cameras[self.view].resized(factor=min(1.0, PREVIEW_SIDE / max(width, height)))
-        self.photo = scene.photograph(self.view)
+        self.photo = to_bytes(scene.photograph(self.view))
         self.step_of_last = -1
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

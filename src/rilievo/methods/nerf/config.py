@@ -70,7 +70,7 @@ PAPER = NerfConfig(
 
 FAST = replace(
     PAPER,
-    fit=FitConfig(steps=2500, samples=32 * 1024, rays=1024, checkpoint_every=250),
+    fit=FitConfig(steps=2000, samples=32 * 1024, rays=1024, checkpoint_every=250),
     optim=OptimConfig(warmup_steps=50, final=0.05, weight_decay=1e-6),
     losses=NerfLosses(distortion=Constant(1e-3)),
     grid=HashGridConfig(levels=14, log2_table=17, base=16, growth=1.45),

@@ -17,9 +17,9 @@ from rilievo.errors import clear
 if TYPE_CHECKING:
     from rilievo.engine.run import Run
 
-METHOD, STEPS = "neus", 800
+METHOD, STEPS = "neus", 1500
 RESOLUTION = 192
-FRAMES, FPS = 36, 18.0
+FRAMES, FPS = 24, 12.0
 SHOWN = 3
 """Held-out views in preview.png."""
 

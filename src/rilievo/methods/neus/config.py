@@ -103,7 +103,7 @@ PAPER = NeusConfig(
 
 FAST = replace(
     PAPER,
-    fit=FitConfig(steps=2000, samples=16 * 1024, rays=1024, checkpoint_every=250),
+    fit=FitConfig(steps=1900, samples=24 * 1024, rays=1024, checkpoint_every=250),
     optim=OptimConfig(warmup_steps=100, final=0.05),
     grid=HashGridConfig(levels=12, log2_table=17, base=16, growth=1.4, start_level=4, update_steps=150),
     samples_per_ray=512,

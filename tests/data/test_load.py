@@ -11,6 +11,7 @@ from PIL import Image
 from rilievo.data.convert import convert
 from rilievo.data.load import load_scene
 from rilievo.data.scene import MaskMeaning
+from rilievo.data.stored import StoredImage
 from rilievo.errors import UserError
 from rilievo.io.image import write_image
 
@@ -78,6 +79,15 @@ def test_without_verification_only_headers_are_read(nerfstudio):
     assert len(scene) == 12
     with pytest.raises(UserError, match=r"003\.png"):
         scene.images[3]
+
+
+def test_a_capture_is_opened_moved_and_cut_without_decoding_a_photo(nerfstudio, monkeypatch):
+    def decode(picture):
+        raise AssertionError(f"{picture.path} was decoded")
+
+    monkeypatch.setattr(StoredImage, "decode", decode)
+    scene = load_scene(nerfstudio, verify=False)
+    assert len(scene.normalised().subset([3, 1]).images) == 2
 
 
 # what is refused

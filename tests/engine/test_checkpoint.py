@@ -13,6 +13,7 @@ from torch import nn
 from rilievo.cli import main
 from rilievo.engine import checkpoint
 from rilievo.engine.checkpoint import WholeFileCheckpoints, load_model
+from rilievo.engine.ray_model import SteppedModel
 from rilievo.errors import UserError
 
 STEPS = 3
@@ -117,8 +118,16 @@ def test_an_earlier_whole_checkpoint_serves_once_the_damaged_one_is_removed(run,
 
 
 def test_a_checkpoint_of_other_settings_is_refused(fitted):
+    class Other(SteppedModel):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def set_step(self, step):
+            pass
+
     with pytest.raises(UserError, match="other names or shapes"):
-        load_model(nn.Linear(2, 2), fitted / "checkpoints" / f"step-{STEPS}.ckpt")
+        load_model(Other(), fitted / "checkpoints" / f"step-{STEPS}.ckpt")
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):

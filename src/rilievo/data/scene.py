@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from rilievo.cameras.camera import Cameras
-from rilievo.data.stored import StoredImages
+from rilievo.data.stored import Pictures, StoredImages
 
 
 class MaskMeaning(StrEnum):
@@ -63,8 +63,8 @@ class Scene:
     name: str
     cameras: Cameras
     names: tuple[str, ...]
-    images: Sequence[UInt8[np.ndarray, "_h _w 3"]]
-    coverage: Sequence[UInt8[np.ndarray, "_h _w"]] | None
+    images: Pictures
+    coverage: Pictures | None
     mask_meaning: MaskMeaning | None
     test_views: tuple[int, ...]
     """Indices held out from training; `evaluate` measures on them."""
@@ -147,5 +147,5 @@ class Scene:
         )
 
 
-def _pick(pictures: Sequence[np.ndarray], views: Sequence[int]) -> Sequence[np.ndarray]:
+def _pick(pictures: Pictures, views: Sequence[int]) -> Pictures:
     return pictures.pick(views) if isinstance(pictures, StoredImages) else tuple(pictures[i] for i in views)

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import overload
+from typing import Protocol, overload, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
 from rilievo.io.image import read_alpha, read_color, read_gray
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """Any sequence of pictures, in memory or in files. Whoever checks its type looks at no element, for that could
+    decode one, as checking a `Sequence[...]` does.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
+    def __iter__(self) -> Iterator[np.ndarray]: ...
 
 
 class Channel(Enum):

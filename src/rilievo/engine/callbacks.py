@@ -121,7 +121,7 @@ class ProgressLine(pl.Callback):
         self.console = Console(stderr=True)
         self.live = trainer.is_global_zero and self.console.is_terminal
         self.begun = self.told = time.monotonic()
-        self.first_step = trainer.global_step
+        self.told_step = trainer.global_step
         if self.live:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             left, psnr = TimeRemainingColumn(), TextColumn("{task.fields[psnr]}")
@@ -130,15 +130,18 @@ class ProgressLine(pl.Callback):
             self.bar.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        psnr = trainer.callback_metrics.get("train/psnr", torch.tensor(np.nan))
+        psnr, now = trainer.callback_metrics.get("train/psnr", torch.tensor(np.nan)), time.monotonic()
         if self.live:
             self.bar.update(self.task, completed=trainer.global_step, psnr=f"train PSNR {psnr:.1f} dB")
-        elif trainer.is_global_zero and time.monotonic() - self.told > 30:
-            self.told = time.monotonic()
-            spent = self.told - self.begun
-            left = spent / (trainer.global_step - self.first_step) * (trainer.max_steps - trainer.global_step)
+        elif batch_idx == 0:  # kernels are compiled meanwhile, which says nothing about the steps to come
+            self.told, self.told_step = now, trainer.global_step
+        elif trainer.is_global_zero and now - self.told > 30:
+            left = (
+                (now - self.told) / (trainer.global_step - self.told_step) * (trainer.max_steps - trainer.global_step)
+            )
+            self.told, self.told_step = now, trainer.global_step
             progress = f"fit {trainer.global_step}/{trainer.max_steps}  train PSNR {psnr:.1f} dB"
-            self.console.print(f"{progress}  {spent:.0f} s, about {left:.0f} s left")
+            self.console.print(f"{progress}  {now - self.begun:.0f} s, about {left:.0f} s left")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._stop()

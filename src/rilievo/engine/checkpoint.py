@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
-from torch import nn
 
+from rilievo.engine.ray_model import SteppedModel
 from rilievo.errors import UserError, clear
 from rilievo.io.atomic import replacing
 
-M = TypeVar("M", bound=nn.Module)
+M = TypeVar("M", bound=SteppedModel)
 
 
 class WholeFileCheckpoints(CheckpointIO):
@@ -73,5 +73,5 @@ def load_model(model: M, path: Path) -> M:
             got="tensors of other names or shapes",
             do="restore config.yaml, or fit again",
         ) from error
-    model.set_step(int(checkpoint["global_step"]))  # type: ignore[operator]
+    model.set_step(int(checkpoint["global_step"]))
     return model.eval()

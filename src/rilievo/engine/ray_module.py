@@ -7,43 +7,53 @@ weighted with the schedules of the config, summed and logged.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from rilievo.data.scene import Scene
 from rilievo.engine import distributed
 from rilievo.engine.optim import adamw, follow
+from rilievo.engine.ray_model import RayModel
 from rilievo.engine.ray_sampler import RayBatch, RaySampler, step_seed
 from rilievo.engine.schedules import next_ray_count
 from rilievo.engine.settings import FitConfig, OccupancyConfig, OptimConfig
 
 
-class RayModule(pl.LightningModule, ABC):
-    """`model` offers set_step(step) and update_occupancy(seed=, fraction=). Subclasses say what is rendered and
-    lost."""
+@runtime_checkable
+class RayConfig(Protocol):
+    """What is read here of a method's config."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        scene: Scene,
-        *,
-        fit: FitConfig,
-        optim: OptimConfig,
-        occupancy: OccupancyConfig,
-        weights: Any,
-        random_background: bool,
-    ) -> None:
+    @property
+    def fit(self) -> FitConfig: ...
+    @property
+    def optim(self) -> OptimConfig: ...
+    @property
+    def occupancy(self) -> OccupancyConfig: ...
+    @property
+    def losses(self) -> Any:
+        """A schedule of the weight by name of the loss."""
+
+    @property
+    def background_color(self) -> Literal["random", "white"]: ...
+
+
+class RayModule(pl.LightningModule, ABC):
+    """Subclasses say what is rendered and lost."""
+
+    model: RayModel
+    config: RayConfig
+
+    def __init__(self, model: RayModel, scene: Scene, config: RayConfig) -> None:
         super().__init__()
-        self.model = model
-        self.fit_config, self.optim_config, self.occupancy_config = fit, optim, occupancy
-        self.weights = weights
-        self.sampler = RaySampler(scene, random_background=random_background, seed=fit.seed)
+        self.model, self.config = model, config
+        random_background = config.background_color == "random"
+        self.sampler = RaySampler(scene, random_background=random_background, seed=config.fit.seed)
         self.n_rays: Tensor
-        self.register_buffer("n_rays", torch.tensor(fit.rays))
+        self.register_buffer("n_rays", torch.tensor(config.fit.rays))
 
     @abstractmethod
     def learning_rates(self) -> dict[str, float]:
@@ -59,16 +69,16 @@ class RayModule(pl.LightningModule, ABC):
 
     def weight(self, name: str, step: int) -> float:
         """How much a loss counts now."""
-        return getattr(self.weights, name)(step)
+        return getattr(self.config.losses, name)(step)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         step = self.global_step
-        self.model.set_step(step)  # type: ignore[operator]
-        occupancy = self.occupancy_config
+        self.model.set_step(step)
+        occupancy = self.config.occupancy
         if step % occupancy.update_every == 0:
             fraction = 1.0 if step < occupancy.warmup_steps else occupancy.fraction
-            seed = step_seed(self.fit_config.seed + 1, step)
-            self.model.update_occupancy(seed=seed, fraction=fraction)  # type: ignore[operator]
+            seed = step_seed(self.config.fit.seed + 1, step)
+            self.model.update_occupancy(seed=seed, fraction=fraction)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         step = self.global_step
@@ -81,19 +91,19 @@ class RayModule(pl.LightningModule, ABC):
             (self.weight(name, step) * value for name, value in means.items()), torch.zeros((), device=self.device)
         )
         self._log(means, loss, drawn, out)
-        if self.fit_config.samples:
+        if self.config.fit.samples:
             samples = int(distributed.total(torch.tensor(out.n_samples, device=self.device)))
-            rays = next_ray_count(int(self.n_rays), samples, self.fit_config.samples, self.fit_config.max_rays)
+            rays = next_ray_count(int(self.n_rays), samples, self.config.fit.samples, self.config.fit.max_rays)
             self.n_rays.fill_(rays)
         return loss
 
     def configure_optimizers(self) -> Any:
-        optimizer = adamw(self.model, self.learning_rates(), weight_decay=self.optim_config.weight_decay)
-        scheduler = follow(optimizer, self.optim_config.schedule(self.fit_config.steps))
+        optimizer = adamw(self.model, self.learning_rates(), weight_decay=self.config.optim.weight_decay)
+        scheduler = follow(optimizer, self.config.optim.schedule(self.config.fit.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _log(self, means: dict[str, Tensor], loss: Tensor, batch: RayBatch, out: Any) -> None:
-        if self.global_step % self.fit_config.log_every:
+        if self.global_step % self.config.fit.log_every:
             return
         error = distributed.average(distributed.mean((out.rgb.detach() - batch.rgb).square().mean(-1)))
         psnr = -10 * error.clamp_min(1e-10).log10()

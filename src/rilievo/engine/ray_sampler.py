@@ -6,16 +6,15 @@ all of it and keeps its own slice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rilievo.cameras.rays import Rays
 from rilievo.data.scene import MaskMeaning, Scene
+from rilievo.data.stored import Pictures
 from rilievo.errors import clear
 
 
@@ -74,7 +73,7 @@ class RaySampler:
                 do="check the masks, or their meaning with --mask-meaning",
             )
 
-    def _fill(self, buffer: Tensor, pictures: Sequence[np.ndarray], scene: Scene) -> None:
+    def _fill(self, buffer: Tensor, pictures: Pictures, scene: Scene) -> None:
         """Decode one picture after the other into its place, so that no more than one is held twice."""
         for i, begin, end in zip(scene.train_views, self.starts[:-1].tolist(), self.starts[1:].tolist()):
             buffer[begin:end] = torch.tensor(pictures[i]).reshape(end - begin, *buffer.shape[1:])

@@ -20,7 +20,7 @@ from rilievo.ops.packed import PackedSamples
 from rilievo.ops.ray_weights import accumulate, visible, weights_from_alpha
 
 from .alpha import alpha_from_sdf, annealed_cos
-from .volume import keep
+from .volume import VolumeRender, keep
 
 SdfFn = Callable[
     [Float[Tensor, "samples 3"]],
@@ -35,23 +35,14 @@ ColorFn = Callable[
 
 
 @dataclass(frozen=True)
-class SurfaceRender:
-    """Per ray what was composited, per sample what the losses ask for."""
+class SurfaceRender(VolumeRender):
+    """Of a surface, more is known."""
 
-    rgb: Float[Tensor, "rays 3"]
-    """Without any background: multiply what lies behind by 1 − opacity and add."""
-    opacity: Float[Tensor, "rays"]
-    distance: Float[Tensor, "rays"]
-    """Σ w t, not divided by the opacity."""
     normals: Float[Tensor, "rays 3"]
     """Σ w n, not normalised."""
     sdf: Float[Tensor, "samples"]
     sdf_grad: Float[Tensor, "samples 3"]
     points: Float[Tensor, "samples 3"]
-    weights: Float[Tensor, "samples"]
-    midpoints: Float[Tensor, "samples"]
-    intervals: Float[Tensor, "samples"]
-    offsets: Int64[Tensor, "rays_plus_one"]
 
 
 def render_surface(

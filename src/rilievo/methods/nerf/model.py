@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from rilievo.cameras.camera import Cameras
 from rilievo.cameras.rays import Rays
 from rilievo.data.scene import MaskMeaning, Scene
 from rilievo.engine import build
 from rilievo.engine.method import Rendering
+from rilievo.engine.ray_model import RayModel
 from rilievo.engine.render import render_rays
 from rilievo.fields.mlp import MLP
 from rilievo.fields.radiance_volume import RadianceVolume
@@ -46,7 +47,7 @@ class NerfRender:
     """Trained on, or what looking for them cost, if that is more."""
 
 
-class NerfModel(nn.Module):
+class NerfModel(RayModel):
     """Density, colour and occupancy."""
 
     def __init__(self, config: NerfConfig, scene: Scene) -> None:

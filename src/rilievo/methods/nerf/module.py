@@ -18,20 +18,13 @@ class NerfModule(RayModule):
     """Trains a `NerfModel` on the training views of a normalised scene."""
 
     model: NerfModel
+    config: NerfConfig
 
     def __init__(self, config: NerfConfig, scene: Scene) -> None:
-        super().__init__(
-            NerfModel(config, scene),
-            scene,
-            fit=config.fit,
-            optim=config.optim,
-            occupancy=config.occupancy,
-            weights=config.losses,
-            random_background=config.background_color == "random",
-        )
+        super().__init__(NerfModel(config, scene), scene, config)
 
     def learning_rates(self) -> dict[str, float]:
-        return {"volume": self.optim_config.rate}
+        return {"volume": self.config.optim.rate}
 
     def render_batch(self, batch: RayBatch) -> NerfRender:
         return self.model(batch.rays, batch.background, batch.jitter)

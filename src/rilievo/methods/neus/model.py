@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from rilievo.cameras.camera import Cameras
 from rilievo.cameras.rays import Rays
 from rilievo.data.scene import MaskMeaning, Scene
 from rilievo.engine import build
 from rilievo.engine.method import Rendering
+from rilievo.engine.ray_model import RayModel
 from rilievo.engine.render import render_rays
 from rilievo.fields.encoding import CoarseToFine, CompositeEncoding
 from rilievo.fields.mlp import MLP
@@ -50,7 +51,7 @@ class NeusRender:
     n_samples: int
 
 
-class NeusModel(nn.Module):
+class NeusModel(RayModel):
     """Distance, colour, sharpness and occupancy; with a learned background where the photos show one."""
 
     def __init__(self, config: NeusConfig, scene: Scene) -> None:

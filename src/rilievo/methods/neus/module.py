@@ -19,18 +19,10 @@ class NeusModule(RayModule):
     """Trains a `NeusModel` on the training views of a normalised scene."""
 
     model: NeusModel
+    config: NeusConfig
 
     def __init__(self, config: NeusConfig, scene: Scene) -> None:
-        super().__init__(
-            NeusModel(config, scene),
-            scene,
-            fit=config.fit,
-            optim=config.optim,
-            occupancy=config.occupancy,
-            weights=config.losses,
-            random_background=config.background_color == "random",
-        )
-        self.config = config
+        super().__init__(NeusModel(config, scene), scene, config)
 
     def learning_rates(self) -> dict[str, float]:
         optim = self.config.optim

@@ -1,0 +1,1 @@
+"""Cameras and points from what pairs of photos say of each other."""

@@ -81,7 +81,7 @@ class Viewer:
         self.server.scene.set_up_direction(up_direction(scene.cameras).numpy())
         step = math.ceil(len(scene) / THUMBNAILS)
         for i in range(len(scene)):
-            photo = _thumbnail(scene.images[i]) if i % step == 0 else None
+            photo = _thumbnail(np.rint(scene.photograph(i) * 255).astype(np.uint8)) if i % step == 0 else None
             self._add_frustum(scene, i, photo)
         if scene.points is not None:
             colors = scene.points.rgb if scene.points.rgb is not None else np.array([120, 120, 120], np.uint8)

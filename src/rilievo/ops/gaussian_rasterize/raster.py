@@ -1,9 +1,12 @@
-"""One path for whole pictures and for chosen pixels: a background and a median depth around the compositor."""
+"""One path for whole pictures and for chosen pixels: tiles, then the compositor, then background and median depth."""
+
+import functools
 
 import torch
 from torch import Tensor
 
-from rilievo.ops.gaussian_rasterize import reference
+from rilievo.ops.gaussian_rasterize import register
+from rilievo.ops.gaussian_rasterize.binning import TILE, tiles_across
 
 
 def rasterize(
@@ -18,11 +21,32 @@ def rasterize(
     pixels_px: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Features over the background, alpha, accumulated and median depth of the pixels, or of all, row by row."""
-    if pixels_px is None:
-        columns, rows = torch.arange(size_px[0], device=means2d.device), torch.arange(size_px[1], device=means2d.device)
-        pixels_px = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
-    composited, depth, remaining, median = reference.rasterize(
-        means2d, conics, depths, radii, opacities, features, pixels_px
+    tiled = _tiled_picture(size_px, means2d.device) if pixels_px is None else _tiled(pixels_px, size_px)
+    with torch.no_grad():
+        *pairs, half_height = register.bin_gaussians(means2d, conics, depths, radii, opacities, tiled[1], *size_px)
+    values = torch.cat((features, depths[:, None]), dim=1)
+    out, alpha, remaining, _, median = register.composite(
+        means2d, conics, opacities, values, half_height, *pairs, *tiled
     )
-    median_depth = torch.cat((depths, depths.new_zeros(1)))[median]
-    return composited + remaining[:, None] * background, 1 - remaining, depth, median_depth
+    composited, depth = out.split([features.shape[1], 1], dim=1)
+    median_depth = torch.cat((depths, depths.new_zeros(1)))[median.long()]  # -1, for none, is the zero at the end
+    return composited + remaining[:, None] * background, alpha, depth[:, 0], median_depth
+
+
+def _tiled(pixels_px: Tensor, size_px: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels sorted by tile and by row within, where each tile's begin, and which of the given ones each was."""
+    width, height = size_px
+    columns, rows = tiles_across(width), tiles_across(height)
+    x, y = pixels_px.unbind(dim=1)
+    tile = y // TILE * columns + x // TILE
+    place = (tile * TILE + y % TILE).argsort(stable=True)
+    offsets = torch.zeros(columns * rows + 1, dtype=torch.int64, device=pixels_px.device)
+    offsets[1:] = torch.bincount(tile, minlength=columns * rows).cumsum(0)
+    return pixels_px[place].to(torch.int32), offsets, place
+
+
+@functools.lru_cache(maxsize=8)
+def _tiled_picture(size_px: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    columns, rows = (torch.arange(n, device=device) for n in size_px)
+    pixels_px = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
+    return _tiled(pixels_px, size_px)

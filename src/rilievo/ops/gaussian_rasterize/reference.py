@@ -148,8 +148,8 @@ def rasterize(
     opacities: Tensor,
     features: Tensor,
     pixels_px: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Σ w f and Σ w depth of each pixel, what transmittance is left, and the median Gaussian (-1 where none is).
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Σ w f, Σ w depth and Σ w of each pixel, what light is left, and the median Gaussian (-1 where none is).
 
     The median is the last Gaussian of weight with more than half of the light before it.
     """
@@ -158,6 +158,7 @@ def rasterize(
     return (
         weights @ features[order],
         weights @ depths[order],
+        weights.sum(dim=1),
         seen.remaining,
         median(seen),
     )

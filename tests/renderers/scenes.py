@@ -5,7 +5,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from rilievo.cameras.rays import Rays
-from rilievo.ops.packed import PackedSamples
+from rilievo.ops.packed import PackedSamples, offsets_from_ray_index
+from rilievo.ops.ray_march import march_rays
 
 DISTANCE = 3.0
 """From the eye to the origin, around which scenes are."""
@@ -28,6 +29,29 @@ def even_samples(rays: int, t_min: float, t_max: float, count: int) -> PackedSam
     edges = torch.linspace(t_min, t_max, count + 1, dtype=torch.float64)
     offsets = torch.arange(rays + 1) * count
     return PackedSamples(offsets, edges[:-1].repeat(rays), edges[1:].repeat(rays))
+
+
+def march(rays: Rays, t_min: Tensor, t_max: Tensor, jitter: Tensor | None, limit: int | None) -> PackedSamples:
+    """Through a box that is occupied everywhere."""
+    occupied = torch.ones(4, 4, 4, dtype=torch.bool)
+    return march_rays(
+        rays.origins,
+        rays.directions,
+        t_min,
+        t_max,
+        occupied,
+        radius=1.5,
+        contraction="box",
+        step=0.01,
+        jitter=jitter,
+        max_samples_per_ray=limit,
+    )
+
+
+def chosen(samples: PackedSamples, which: Tensor) -> PackedSamples:
+    """Some of the samples, in the same order."""
+    offsets = offsets_from_ray_index(samples.ray_index[which], len(samples.offsets) - 1)
+    return PackedSamples(offsets, samples.t_starts[which], samples.t_ends[which])
 
 
 def no_samples(rays: int) -> PackedSamples:

@@ -17,7 +17,7 @@ from rilievo.geometry.box import Box
 from rilievo.geometry.contraction import contract_box, contract_unbounded, uncontract_box, uncontract_unbounded
 from rilievo.ops.packed import PackedSamples
 from rilievo.ops.ray_march import Contraction, march_rays
-from rilievo.renderers.volume import VolumeRender, march_visible, render_volume
+from rilievo.renderers.volume import VolumeRender, alpha_of_density, march_visible, render_volume
 
 from .density import DensityField
 from .encoding import Encoding
@@ -86,7 +86,9 @@ class RadianceVolume(nn.Module):
         early_stop: float,
     ) -> tuple[PackedSamples, int]:
         """Those of `march` that light comes from, and how many were looked at."""
-        return march_visible(rays, t_min, t_max, self.march, self._density_fn, early_stop=early_stop, jitter=jitter)
+        return march_visible(
+            rays, t_min, t_max, self.march, alpha_of_density(self._density_fn), early_stop=early_stop, jitter=jitter
+        )
 
     def forward(self, rays: Rays, samples: PackedSamples) -> VolumeRender:
         """Composite samples."""

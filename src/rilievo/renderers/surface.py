@@ -17,10 +17,10 @@ from torch import Tensor
 
 from rilievo.cameras.rays import Rays
 from rilievo.ops.packed import PackedSamples
-from rilievo.ops.ray_weights import accumulate, visible, weights_from_alpha
+from rilievo.ops.ray_weights import accumulate, weights_from_alpha
 
 from .alpha import alpha_from_sdf, annealed_cos
-from .volume import VolumeRender, keep
+from .volume import AlphaFn, VolumeRender
 
 SdfFn = Callable[
     [Float[Tensor, "samples 3"]],
@@ -81,21 +81,21 @@ def render_surface(
     )
 
 
-@torch.no_grad()
-def drop_hidden_surface(
-    rays: Rays,
-    samples: PackedSamples,
-    level_fn: Callable[[Float[Tensor, "samples 3"]], Float[Tensor, "samples"]],
-    inv_s: Float[Tensor, ""],
-    *,
-    early_stop: float = 1e-3,
-    threshold: float = 1e-4,
-) -> PackedSamples:
-    """Without the samples behind the surface: found from distances alone, their slope from neighbour to neighbour."""
-    ray, dt = samples.ray_index, samples.intervals
-    sdf = level_fn(rays.origins[ray] + samples.midpoints[:, None] * rays.directions[ray])
-    falls = torch.zeros_like(sdf)
-    follows = (ray[1:] == ray[:-1]) & (samples.t_starts[1:] - samples.t_ends[:-1] < dt[1:] / 2)
-    falls[:-1] = torch.where(follows, (sdf[:-1] - sdf[1:]) / dt[:-1], 0).clamp(0, 1)
-    alpha = alpha_from_sdf(sdf, -falls, dt, inv_s)
-    return keep(samples, visible(alpha, samples.offsets, early_stop, threshold))
+def alpha_of_distances(
+    level_fn: Callable[[Float[Tensor, "samples 3"]], Float[Tensor, "samples"]], inv_s: Float[Tensor, ""]
+) -> AlphaFn:
+    """Opacities from distances alone, without gradients: slopes are guessed from neighbour to neighbour on a ray.
+
+    The last of several samples in a row takes its slope from the one before; a sample without neighbours has none.
+    """
+
+    def alpha(rays: Rays, samples: PackedSamples) -> Float[Tensor, "samples"]:
+        ray, dt = samples.ray_index, samples.intervals
+        sdf = level_fn(rays.origins[ray] + samples.midpoints[:, None] * rays.directions[ray])
+        adjoin = (ray[1:] == ray[:-1]) & (samples.t_starts[1:] - samples.t_ends[:-1] < dt[1:] / 2)
+        fall = torch.where(adjoin, (sdf[:-1] - sdf[1:]) / dt[:-1], 0).clamp(0, 1)
+        to_next, from_last = F.pad(fall, (0, 1)), F.pad(fall, (1, 0))
+        falls = torch.where(F.pad(adjoin, (0, 1)), to_next, from_last)[: len(sdf)]
+        return alpha_from_sdf(sdf, -falls, dt, inv_s)
+
+    return alpha

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from rilievo.cameras.rays import Rays
@@ -25,6 +25,9 @@ MarchFn = Callable[
     [Rays, Float[Tensor, "rays"], Float[Tensor, "rays"], Float[Tensor, "rays"] | None, int], PackedSamples
 ]
 """(rays, t_min, t_max, jitter, most samples per ray) → intervals worth evaluating."""
+
+AlphaFn = Callable[[Rays, PackedSamples], Float[Tensor, "samples"]]
+"""(rays, their samples) → opacities, near enough to tell what can be seen."""
 
 FIRST_BLOCK, LONGEST_BLOCK = 16, 64
 """Samples by which rays are followed at once: few at first, when most rays meet something."""
@@ -68,7 +71,7 @@ def march_visible(
     t_min: Float[Tensor, "rays"],
     t_max: Float[Tensor, "rays"],
     march: MarchFn,
-    density_fn: DensityFn,
+    alpha_fn: AlphaFn,
     *,
     early_stop: float = 1e-3,
     jitter: Float[Tensor, "rays"] | None = None,
@@ -87,7 +90,7 @@ def march_visible(
         some = rays[alive]
         samples = march(some, t_min, t_max[alive], jitter, block)
         looked += len(samples)
-        alpha = _alpha(some, samples, density_fn)
+        alpha = alpha_fn(some, samples)
         weights, transmittance = weights_from_alpha(alpha, samples.offsets)
         kept = (light[samples.ray_index] * transmittance > early_stop) & (alpha > early_stop)
         found.append((alive[samples.ray_index[kept]], samples.t_starts[kept], samples.t_ends[kept]))
@@ -101,13 +104,12 @@ def march_visible(
     return PackedSamples(offsets, t_starts[order], t_ends[order]), looked
 
 
-def _alpha(rays: Rays, samples: PackedSamples, density_fn: DensityFn) -> Float[Tensor, "samples"]:
-    ray = samples.ray_index
-    density, _ = density_fn(rays.origins[ray] + samples.midpoints[:, None] * rays.directions[ray])
-    return -torch.expm1(-density * samples.intervals)
+def alpha_of_density(density_fn: DensityFn) -> AlphaFn:
+    """Opacities of a density that is constant in each interval."""
 
+    def alpha(rays: Rays, samples: PackedSamples) -> Float[Tensor, "samples"]:
+        ray = samples.ray_index
+        density, _ = density_fn(rays.origins[ray] + samples.midpoints[:, None] * rays.directions[ray])
+        return -torch.expm1(-density * samples.intervals)
 
-def keep(samples: PackedSamples, kept: Bool[Tensor, "samples"]) -> PackedSamples:
-    """The chosen samples, in the same order."""
-    offsets = offsets_from_ray_index(samples.ray_index[kept], len(samples.offsets) - 1)
-    return PackedSamples(offsets, samples.t_starts[kept], samples.t_ends[kept])
+    return alpha

@@ -27,8 +27,8 @@ from rilievo.ops.packed import PackedSamples
 from rilievo.ops.ray_march import march_rays
 from rilievo.ops.ray_march.schedule import uniform_step
 from rilievo.renderers.alpha import anneal_ratio, occupancy_alpha
-from rilievo.renderers.surface import SurfaceRender, drop_hidden_surface, render_surface
-from rilievo.renderers.volume import VolumeRender
+from rilievo.renderers.surface import ColorFn, SurfaceRender, alpha_of_distances, render_surface
+from rilievo.renderers.volume import VolumeRender, march_visible
 
 from .config import NeusConfig
 
@@ -106,18 +106,13 @@ class NeusModel(RayModel):
         near, far = ray_ball(rays.origins, rays.directions, torch.zeros_like(rays.origins[0]), RADIUS)
         hit = far > 0
         near, far = torch.where(hit, near.clamp_min(0), 0), torch.where(hit, far, 0)
-        samples = march_rays(
-            rays.origins,
-            rays.directions,
-            near,
-            far,
-            self.occupancy.occupied,
-            radius=RADIUS,
-            contraction="box",
-            step=self.step_length,
-            jitter=jitter,
-        )
-        surface = self._surface(rays, samples, early_stop)
+        inv_s = self.sharpness.inv_s
+        if early_stop is None:
+            samples = self._march(rays, near, far, jitter)
+        else:
+            glance = alpha_of_distances(self.geometry.sdf, inv_s)
+            samples, _ = march_visible(rays, near, far, self._march, glance, early_stop=early_stop, jitter=jitter)
+        surface = render_surface(rays, samples, self._sdf_fn, self._color_fn(rays), inv_s, self.cos_anneal)
         n_samples, background = len(samples), None
         shown = behind.expand_as(surface.rgb)
         if self.outside is not None:
@@ -145,18 +140,30 @@ class NeusModel(RayModel):
             self._level, -corner, corner, resolution, cap=True, gradient=self._gradient, color=self._surface_color
         )
 
-    def _surface(self, rays: Rays, samples: PackedSamples, early_stop: float | None) -> SurfaceRender:
-        inv_s = self.sharpness.inv_s
-        if early_stop is not None:
-            samples = drop_hidden_surface(rays, samples, self.geometry.sdf, inv_s, early_stop=early_stop)
-        return render_surface(
-            rays,
-            samples,
-            self._sdf_fn,
-            lambda feature, ray, normals: self.texture(feature, rays.directions, normals, ray_index=ray),
-            inv_s,
-            self.cos_anneal,
+    def _march(
+        self,
+        rays: Rays,
+        t_min: Float[Tensor, "r"],
+        t_max: Float[Tensor, "r"],
+        jitter: Float[Tensor, "r"] | None = None,
+        max_samples_per_ray: int | None = None,
+    ) -> PackedSamples:
+        """Intervals in occupied cells, the shorter the sharper the surface."""
+        return march_rays(
+            rays.origins,
+            rays.directions,
+            t_min,
+            t_max,
+            self.occupancy.occupied,
+            radius=RADIUS,
+            contraction="box",
+            step=self.step_length,
+            jitter=jitter,
+            max_samples_per_ray=max_samples_per_ray,
         )
+
+    def _color_fn(self, rays: Rays) -> ColorFn:
+        return lambda feature, ray, normals: self.texture(feature, rays.directions, normals, ray_index=ray)
 
     def _look(self, rays: Rays) -> dict[str, Tensor]:
         out = self(rays, torch.ones(3, device=rays.origins.device), early_stop=1e-3)

@@ -17,6 +17,7 @@ from rilievo.errors import UserError, clear
 
 VERBS = {
     "demo": "a small built-in capture to mesh, turntable video and metrics, in minutes on a CPU",
+    "align": "cameras and points from photographs or a video: rilievo align PHOTOS -o SCENE",
     "fit": "learn a scene from posed photographs: rilievo fit METHOD SCENE -o RUN",
     "mesh": "the surface of a run, in the frame of its capture",
     "render": "pictures or a video of a run, along a camera path",
@@ -29,9 +30,10 @@ VERBS = {
 RESUMABLE = {
     "fit": "; the same command with --resume goes on from the last checkpoint",
     "demo": "; the same command goes on from where it was",
+    "align": "; the same command goes on from where it was",
 }
 
-PLANNED = ("align", "relight", "reconstruct")
+PLANNED = ("relight", "reconstruct")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +66,7 @@ def _dispatch(argv: list[str]) -> None:
         importlib.import_module(f"rilievo.cli.{argv[0]}").command(argv[1:])
     elif argv[0] in PLANNED:
         raise UserError(
-            f"`rilievo {argv[0]}` is not built yet: this version starts from photographs whose cameras are known; "
+            f"`rilievo {argv[0]}` is not built yet: this version makes cameras, surfaces and pictures of them; "
             "see `rilievo --help` for what it does"
         )
     else:
@@ -83,7 +85,7 @@ def overview() -> str:
     verbs = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in VERBS.items())
     return (
         "usage: rilievo VERB [--help] …\n\n"
-        "Photographs with known cameras into surfaces.\n\n"
+        "Photographs into cameras and surfaces.\n\n"
         f"{verbs}\n\n"
         "`rilievo VERB --help` lists a verb's options; `rilievo demo` needs nothing but time."
     )

@@ -1,4 +1,4 @@
-"""`rilievo evaluate RUN|MESH`: pictures against held-out photographs, a mesh against a reference; a table and JSON."""
+"""`rilievo evaluate RUN|MESH|SCENE`: pictures against held-out photographs, meshes and cameras against a reference."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ MESH_SUFFIXES = (".glb", ".ply", ".obj", ".stl", ".off")
 
 @dataclass(frozen=True)
 class Evaluate:
-    """PSNR and SSIM of a run on held-out photographs at full stored resolution; distances of a mesh to a reference."""
+    """PSNR and SSIM of a run on held-out photographs at full stored resolution; distances of a mesh, or errors of an
+    aligned scene's cameras, to a reference.
+    """
 
     what: tyro.conf.Positional[Path]
-    """A run folder, or a mesh file together with --reference."""
+    """A run folder; or a mesh file or a scene, together with --reference."""
     output: MaybeOutput = None
     """Where the numbers go as JSON; RUN/metrics.json for a run when left out."""
     reference: Path | None = None
-    """The true surface, in the capture's frame."""
+    """The true surface, in the capture's frame; for a scene the true cameras (cameras.json, or any capture)."""
     resolution: int = RESOLUTION
     """Of the mesh that is extracted from a run for --reference."""
     lpips: tuple[Path, ...] = ()
@@ -44,9 +46,13 @@ class Evaluate:
 
 def command(argv: Sequence[str]) -> None:
     asked = parse("evaluate", Evaluate, argv)
-    if asked.reference is not None and not asked.reference.is_file():
-        raise clear("--reference", expected="a mesh file", got=f"nothing at {asked.reference}", do="check the path")
-    if asked.what.suffix.lower() in MESH_SUFFIXES and not asked.what.is_dir():
+    is_scene = asked.what.is_dir() and not (asked.what / "config.yaml").is_file()
+    if asked.reference is not None and not (asked.reference.exists() if is_scene else asked.reference.is_file()):
+        expected = "cameras (a .json file or a capture)" if is_scene else "a mesh file"
+        raise clear("--reference", expected=expected, got=f"nothing at {asked.reference}", do="check the path")
+    if is_scene:
+        output, metrics = asked.output, _of_scene(asked)
+    elif asked.what.suffix.lower() in MESH_SUFFIXES and not asked.what.is_dir():
         output, metrics = asked.output, _of_mesh_file(asked)
     else:
         output, metrics = asked.output or asked.what / "metrics.json", _of_run(asked)
@@ -102,6 +108,20 @@ def _of_run(asked: Evaluate) -> dict[str, Any]:
     if asked.reference is not None:
         metrics["mesh"] = mesh_metrics(surface(run, asked.resolution), asked.reference)
         print(column(metrics["mesh"]))
+    return metrics
+
+
+def _of_scene(asked: Evaluate) -> dict[str, Any]:
+    from rilievo.data.load import load_scene
+    from rilievo.metrics.cameras import compare_scene_cameras
+
+    if asked.reference is None:
+        raise UserError(
+            f"{asked.what}: no run; a scene's cameras are measured against true ones, give --reference FILE"
+        )
+    scene, reference = (load_scene(path, holdout=0, verify=False) for path in (asked.what, asked.reference))
+    metrics = {"cameras": compare_scene_cameras(scene, reference)}
+    print(column(metrics["cameras"]))
     return metrics
 
 

@@ -1,0 +1,136 @@
+"""`rilievo align PHOTOS -o SCENE`: cameras, lenses and points from photographs or a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from rilievo.cli.arguments import Output, parse
+from rilievo.errors import UserError, clear
+
+if TYPE_CHECKING:
+    from rilievo.sfm.align import Aligned
+    from rilievo.sfm.photos import PhotoSet
+
+LISTED = 10
+
+
+@dataclass(frozen=True)
+class Align:
+    """Find out where photographs were taken from and through which lens; write a scene for every other verb.
+
+    Where the photos determine the principal point and the distortion they are refined, where they do not they stay near
+    those of an ideal camera. The same command goes on where it was interrupted.
+    """
+
+    photos: tyro.conf.Positional[Path]
+    """A folder of photos, or a video file."""
+    output: Output
+    """The scene folder to write."""
+    method: Literal["sfm"] = "sfm"
+    """sfm: SIFT features and bundle adjustment."""
+    masks: Path | None = None
+    """Masks named after the photos, white on the object; features are looked for there alone."""
+    mask_meaning: Literal["object", "ignore"] | None = None
+    """What lies outside a mask: nothing (object, the default), or what nobody knows (ignore)."""
+    turntable: bool = False
+    """The camera stood still and the object turned about one axis; needs masks, or a plain background."""
+    mapper: Literal["incremental", "global"] = "incremental"
+    """How poses are found first; the other way is tried where one leaves photos out."""
+    lenses: Literal["auto", "one", "each"] = "auto"
+    """Which photos share intrinsics: those of one size and one EXIF setting, all of one size, none."""
+    intrinsics: str | None = None
+    """Known intrinsics, FX,FY,CX,CY[,K1,K2,P1,P2] in pixels (pixel centres at +0.5), or a JSON file that has them."""
+    poses: Path | None = None
+    """Known cameras, a scene or cameras.json whose names are the photos': points are triangulated only."""
+    pairs: Literal["auto", "all", "sequential"] = "auto"
+    """Which photos are compared with which."""
+    max_side: int = 3200
+    """Larger photos are searched for features in this size; the result is for their own."""
+    frames: int = 80
+    """Of a video: how many are used at most, the sharpest ones that moved."""
+    threads: int = 2
+    """For features and matches."""
+
+
+def command(argv: Sequence[str]) -> None:
+    asked = parse("align", Align, argv)
+    _require_free(asked.output)
+    if asked.threads < 1 or asked.max_side < 64 or asked.frames < 2:
+        raise UserError(
+            "align: expected --threads >= 1, --max-side >= 64 and --frames >= 2; correct the one that is not"
+        )
+
+    from rilievo.data.scene import MaskMeaning
+    from rilievo.sfm.align import AlignSettings, Known, align
+    from rilievo.sfm.features import FeatureSettings
+    from rilievo.sfm.known import known_lens, known_poses
+    from rilievo.sfm.photos import find_photos
+
+    if not asked.photos.exists():
+        raise clear(
+            str(asked.photos), expected="a folder of photos or a video", got="nothing there", do="check the path"
+        )
+    meaning = None if asked.mask_meaning is None else MaskMeaning(asked.mask_meaning)
+    folder, is_video = asked.photos, asked.photos.is_file()
+    if is_video:
+        from rilievo.sfm.video import frames_of_video
+
+        folder = frames_of_video(asked.photos, asked.output / ".frames", asked.frames)
+    found = find_photos(folder, asked.masks, meaning, asked.lenses)
+    print(_described(asked.photos, found))
+    known = Known(
+        None if asked.intrinsics is None else known_lens(asked.intrinsics, found),
+        None if asked.poses is None else known_poses(asked.poses, found),
+    )
+    settings = AlignSettings(
+        FeatureSettings(asked.max_side, pairs="sequential" if is_video and asked.pairs == "auto" else asked.pairs),
+        asked.mapper,
+        asked.turntable,
+        asked.threads,
+    )
+    aligned = align(found, asked.output, settings, known, _shown)
+    print(_report(asked.output, found, aligned))
+
+
+def _require_free(output: Path) -> None:
+    """Raise `UserError` unless `output` is new, empty, or holds the work of an interrupted run alone."""
+    from rilievo.engine.workspace import require_free
+
+    if output.is_dir() and {p.name for p in output.iterdir()} <= {".align", ".frames"}:
+        return
+    require_free(output)
+
+
+def _shown(steps: Iterator[int], total: int, label: str) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        for done in steps:
+            bar.update(task, completed=done)
+
+
+def _described(path: Path, found: PhotoSet) -> str:
+    sizes = sorted({photo.size_px for photo in found.photos})
+    size = " ".join(f"{w}x{h}" for w, h in sizes) if len(sizes) <= 2 else f"{len(sizes)} sizes"
+    lenses = len({photo.lens for photo in found.photos})
+    focal = sum(photo.focal_px is not None for photo in found.photos)
+    lines = [f"{path}: {len(found.photos)} photos, {size} px, {lenses} {'lens' if lenses == 1 else 'lenses'}"]
+    lines.append(f"  focal length in the EXIF of {focal} photos" if focal else "  no focal length in EXIF: it is found")
+    return "\n".join(lines + [f"  {note}" for note in found.notes])
+
+
+def _report(output: Path, found: PhotoSet, aligned: Aligned) -> str:
+    points = len(set(aligned.tracks.point.tolist()))
+    lines = [f"{output}: {len(aligned.views)} of {len(found.photos)} photos aligned, {points} points"]
+    lines += [f"  {note}" for note in aligned.notes]
+    lines += [f"  dropped {drop.name}: {drop.reason}" for drop in aligned.dropped[:LISTED]]
+    if len(aligned.dropped) > LISTED:
+        lines.append(f"  … and {len(aligned.dropped) - LISTED} more")
+    return "\n".join(lines)

@@ -6,6 +6,8 @@ the pixels that count. The learned distance LPIPS is in `lpips`.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -43,9 +45,14 @@ def ssim(
 
 
 def ssim_map(
-    image: Float[Tensor, "*views h w c"], reference: Float[Tensor, "*views h w c"]
+    image: Float[Tensor, "*views h w c"],
+    reference: Float[Tensor, "*views h w c"],
+    border: Literal["reflect", "black"] = "reflect",
 ) -> Float[Tensor, "*views h w c"]:
-    """Structural similarity around each pixel, channel by channel."""
+    """Structural similarity around each pixel, channel by channel.
+
+    Beyond its border the picture is reflected, or black, as published Gaussian splatting trains with.
+    """
     height, width = image.shape[-3:-1]
     if min(height, width) <= WINDOW // 2:
         raise clear(
@@ -54,21 +61,22 @@ def ssim_map(
             got=f"{width} x {height}",
             do="compare at a higher resolution",
         )
-    mean_x, mean_y = _blurred(image), _blurred(reference)
-    var_x = _blurred(image * image) - mean_x**2
-    var_y = _blurred(reference * reference) - mean_y**2
-    covariance = _blurred(image * reference) - mean_x * mean_y
+    products = torch.stack((image, reference, image * image, reference * reference, image * reference))
+    mean_x, mean_y, square_x, square_y, product = _blurred(products, border)
+    var_x, var_y = square_x - mean_x**2, square_y - mean_y**2
+    covariance = product - mean_x * mean_y
     similar_light = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
     return similar_light * (2 * covariance + C2) / (var_x + var_y + C2)
 
 
-def _blurred(image: Float[Tensor, "*views h w c"]) -> Float[Tensor, "*views h w c"]:
-    """Gaussian-weighted mean around each pixel, the picture reflected at its border."""
+def _blurred(image: Float[Tensor, "*views h w c"], border: str) -> Float[Tensor, "*views h w c"]:
+    """Gaussian-weighted mean around each pixel."""
     offsets = torch.arange(WINDOW, dtype=image.dtype, device=image.device) - WINDOW // 2
     weights = torch.exp(-(offsets**2) / (2 * SIGMA_PX**2))
     weights = weights / weights.sum()
     planes = image.movedim(-1, -3)
-    flat = F.pad(planes.reshape(-1, 1, *planes.shape[-2:]), (WINDOW // 2,) * 4, mode="reflect")
+    mode = "reflect" if border == "reflect" else "constant"
+    flat = F.pad(planes.reshape(-1, 1, *planes.shape[-2:]), (WINDOW // 2,) * 4, mode=mode)
     flat = F.conv2d(F.conv2d(flat, weights[None, None, None, :]), weights[None, None, :, None])
     return flat.reshape(planes.shape).movedim(-3, -1)
 

@@ -11,18 +11,14 @@ block, and a zero vector matches an arbitrary pixel.)
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
-from numba import prange
 from torch import Tensor
-
-from rilievo.ops.threading import array, kernel
 
 NOBODY = -1
 
-CPU_BLOCK = (256, 1024)
-"""Queries by targets: 1 MiB of products, within the second-level cache."""
+CPU_BLOCK = (1024, 1024)
+"""Queries by targets: 4 MiB of products. Larger blocks leave the cache, smaller ones are mostly overhead."""
 DEVICE_BLOCK = (4096, 16384)
 """The same on an accelerator: 256 MiB, which keeps it busy."""
 
@@ -45,9 +41,8 @@ class DescriptorSearch:
         asked = comparable(queries).nonzero().flatten()
         if not len(self._place):
             return answer
-        best = _best_cpu if queries.device.type == "cpu" else _best_device
         for some in asked.split(self.block[0]):
-            answer[some] = self._place[best(queries[some], self._targets, self.block[1])]
+            answer[some] = self._place[_best(queries[some], self._targets, self.block[1])]
         return answer
 
 
@@ -61,45 +56,22 @@ def _comparable_dtype(descriptors: Tensor) -> Tensor:
     return descriptors.detach().to(torch.promote_types(descriptors.dtype, torch.float32))
 
 
-def _best_cpu(queries: Tensor, targets: Tensor, width: int) -> Tensor:
-    value = np.full(len(queries), -np.inf, dtype=array(queries[:0]).dtype)
-    place = np.zeros(len(queries), dtype=np.int64)
-    products = queries.new_empty(len(queries) * min(width, len(targets)))
-    for start in range(0, len(targets), width):
-        some = targets[start : start + width]
-        block = products[: len(queries) * len(some)].view(len(queries), len(some))
-        torch.mm(queries, some.mT, out=block)
-        _keep_largest(block.numpy(), start, value, place)
-    return torch.from_numpy(place)
+def _best(queries: Tensor, targets: Tensor, width: int) -> Tensor:
+    """Argmax of each query's products, `width` targets at a time.
 
-
-def _best_device(queries: Tensor, targets: Tensor, width: int) -> Tensor:
+    Only maxima are taken of every block, which is several times faster than maxima with their places; the place is
+    looked up in the rows that have a new maximum, of which there are few after the first blocks.
+    """
     value = torch.full_like(queries[:, 0], -torch.inf)
     place = torch.zeros_like(value, dtype=torch.int64)
+    memory = queries.new_empty(len(queries) * min(width, len(targets)))
     for start in range(0, len(targets), width):
-        block_value, block_place = (queries @ targets[start : start + width].mT).max(dim=1)
-        better = block_value > value
-        value = torch.where(better, block_value, value)
-        place = torch.where(better, block_place + start, place)
+        some = targets[start : start + width]
+        products = memory[: len(queries) * len(some)].view(len(queries), len(some))
+        torch.mm(queries, some.mT, out=products)
+        largest = products.amax(dim=1)
+        better = (largest > value).nonzero().flatten()
+        if len(better):
+            value[better] = largest[better]
+            place[better] = start + products[better].argmax(dim=1)
     return place
-
-
-@kernel(fastmath={"nnan", "nsz"})
-def _keep_largest(products, start, value, place):
-    """Update each row's largest value so far and its column, for the columns [start, start + width) in `products`.
-
-    The maximum of a row is found first, which the compiler does many columns at a time; where it stands is looked up
-    only in rows that have a new one.
-    """
-    rows, width = products.shape
-    for q in prange(rows):
-        row = products[q]
-        largest = row[0]
-        for t in range(width):
-            largest = max(largest, row[t])
-        if largest > value[q]:
-            value[q] = largest
-            t = 0
-            while row[t] != largest:
-                t += 1
-            place[q] = start + t

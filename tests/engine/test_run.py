@@ -50,7 +50,7 @@ def test_a_run_without_a_checkpoint_says_to_fit_it_first(capture, tmp_path):
 
 
 def test_a_run_of_a_method_that_is_unknown_here_names_those_that_are_known(capture, tmp_path):
-    record = Record("splats", "fast", SceneSource(str(capture)))
+    record = Record("blobs", "fast", SceneSource(str(capture)))
     Workspace.create(tmp_path / "run", record, available()["neus"].presets["smoke"])
-    with pytest.raises(UserError, match=re.escape("expected a method among nerf, neus, got splats")):
+    with pytest.raises(UserError, match=re.escape(f"expected a method among {', '.join(available())}, got blobs")):
         open_run(tmp_path / "run")

@@ -18,6 +18,7 @@ import tyro
 from rilievo.cli.arguments import Device, Output, parse
 from rilievo.cli.report import describe
 from rilievo.engine.method import Method, available
+from rilievo.engine.stretch import stretched
 from rilievo.engine.workspace import Record, SceneSource, Workspace, require_free
 from rilievo.errors import UserError, clear
 
@@ -38,7 +39,8 @@ class Options:
     resume: bool = False
     """Go on from the last checkpoint of the run at -o."""
     steps: int | None = None
-    """Training steps; short for --fit.steps."""
+    """Training steps, the preset's whole course being stretched or squeezed to them; --fit.steps alone changes when it
+    ends."""
     device: Device | None = None
     """Where to compute; short for --fit.device."""
     seed: int | None = None
@@ -123,7 +125,10 @@ def parse_for(method: Method, argv: Sequence[str]) -> tuple[Options, Any]:
     )
     arguments.__doc__ = method.summary
     parsed: Any = parse(f"fit {method.name}", arguments, argv)
-    return parsed.options, with_shorthands(parsed.config, parsed.options)
+    config = parsed.config
+    if parsed.options.steps and not known.resume:
+        config = stretched(config, parsed.options.steps / config.fit.steps)
+    return parsed.options, with_shorthands(config, parsed.options)
 
 
 def with_shorthands(config: Any, options: Options) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rilievo.engine.stretch import Step
 from rilievo.errors import clear
 
 
@@ -30,8 +31,8 @@ class Ramp:
 
     start: float
     end: float
-    end_step: int
-    start_step: int = 0
+    end_step: Step
+    start_step: Step = 0
 
     def __post_init__(self) -> None:
         if self.end_step <= self.start_step:

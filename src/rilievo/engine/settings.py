@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rilievo.engine.schedules import Exponential, Rate, Stairs, hold, warmup
+from rilievo.engine.stretch import Step, Steps
 from rilievo.errors import clear
 
 
@@ -54,13 +55,13 @@ class OptimConfig:
     """Learning rate of a surface's sharpness."""
     weight_decay: float = 0.01
     """Decoupled decay; the published runs leave the library's 0.01 on everywhere."""
-    warmup_steps: int = 0
+    warmup_steps: Step = 0
     """Updates over which the rates rise from a hundredth."""
-    hold_steps: int = 0
+    hold_steps: Step = 0
     """Updates at full rate before an exponential decay begins."""
     final: float = 0.1
     """What is left of the rates at the last step of an exponential decay."""
-    stairs: tuple[int, ...] = ()
+    stairs: Steps = ()
     """Steps at which the rates are multiplied by `stair` instead."""
     stair: float = 0.33
     """See `stairs`."""
@@ -91,7 +92,7 @@ class HashGridConfig:
     """Ratio between neighbouring resolutions."""
     start_level: int | None = None
     """Levels shown at first, where they open one by one; all of them when left out."""
-    update_steps: int = 1000
+    update_steps: Step = 1000
     """Steps until the next level opens."""
 
 
@@ -117,7 +118,7 @@ class OccupancyConfig:
     """What is left of a cell's opacity at each update, before the fresh look; 0 forgets at once."""
     update_every: int = 16
     """Steps between updates."""
-    warmup_steps: int = 256
+    warmup_steps: Step = 256
     """Steps during which every update looks at all cells."""
     fraction: float = 0.25
     """Share of the cells that later updates look at, beside as many occupied ones."""

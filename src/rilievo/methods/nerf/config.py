@@ -7,6 +7,7 @@ from typing import Literal
 
 from rilievo.engine.schedules import Constant, Schedule
 from rilievo.engine.settings import FitConfig, HashGridConfig, MlpConfig, OccupancyConfig, OptimConfig
+from rilievo.engine.stretch import Step
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class NerfConfig:
     """Growth of steps with distance, everywhere but in a region of its own."""
     first_stride: float = 1.0
     """How many times longer steps are at first."""
-    stride_steps: int = 500
+    stride_steps: Step = 500
     """Training steps until they have their full fineness."""
     early_stop: float = 0.0
     """Samples are not trained on where less light than this would arrive from; 0 trains on all."""

@@ -14,6 +14,7 @@ from rilievo.engine.settings import (
     OccupancyConfig,
     OptimConfig,
 )
+from rilievo.engine.stretch import Step
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,15 @@ class NeusConfig:
     """Steps across the region's diagonal, were all of it occupied; no step is shorter."""
     step_per_width: float = 0.0
     """Longer steps while the surface is soft: this share of its width 1/inv_s. 0 for the shortest always."""
-    cos_anneal_steps: int = 20000
+    cos_anneal_steps: Step = 20000
     """Steps until a surface seen from behind stops counting."""
     sharpness: float = 0.3
     """Start of v in 1/s = exp(10 v)."""
     max_inv_s: float | None = None
     """Cap on 1/s, so that late training cannot sharpen faster than wished; none when left out."""
-    cap_start: int = 1000
+    cap_start: Step = 1000
     """Step at which the cap starts, from the sharpness of that moment."""
-    cap_reach: int = 5000
+    cap_reach: Step = 5000
     """Step at which the cap has risen to `max_inv_s`."""
     occupancy: OccupancyConfig = OccupancyConfig()
     """Grid that skips empty space."""

@@ -33,7 +33,6 @@ def zoomed():
 @pytest.mark.parametrize("size", [(768, 1024), (1200, 900), (700, 700), (513, 1000), (512, 384), (3000, 4000)])
 @pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5])
 def test_windows_cover_the_photo_and_overlap_as_asked(size, overlap):
-    h, w = size
     grid = window_grid(size, 512, overlap)
     covered = torch.zeros(size, dtype=torch.bool)
     for left, top, right, bottom in grid.tolist():

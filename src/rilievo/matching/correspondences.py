@@ -52,16 +52,14 @@ def match_pair(
     `masks` are those of i and j. An empty result says that nothing inside the masks matches.
     Raises `UserError` where a mask has another size than its photo.
     """
-    predictions = [(masked(one, masks[0]), masked(two, masks[1])) for one, two in (ij, ji[::-1])]
     pixel_1, pixel_2, confidence = [], [], []
-    for one, two in predictions:
-        maps = DescriptorMaps(one.D, two.D)
-        there, back = (reciprocal_matches(m, step=config.step) for m in (maps, maps.swapped()))
-        pixel_1 += [there.pixel_1, back.pixel_2]
-        pixel_2 += [there.pixel_2, back.pixel_1]
-        confidence += [(_at(one.Q, a) * _at(two.Q, b)).sqrt() for a, b in zip(pixel_1[-2:], pixel_2[-2:])]
-    sizes = (one.size_hw, two.size_hw)
-    return merged(torch.cat(pixel_1), torch.cat(pixel_2), torch.cat(confidence), *sizes)
+    for one, two in (ij, ji[::-1]):
+        one, two = masked(one, masks[0]), masked(two, masks[1])
+        a, b = _both_ways(one, two, config.step)
+        pixel_1.append(a)
+        pixel_2.append(b)
+        confidence.append((_at(one.Q, a) * _at(two.Q, b)).sqrt())
+    return merged(torch.cat(pixel_1), torch.cat(pixel_2), torch.cat(confidence), ij[0].size_hw, ij[1].size_hw)
 
 
 def match_photo(
@@ -78,15 +76,7 @@ def match_photo(
     otherwise only mutual nearest neighbours. Raises `UserError` where a mask has another size than its photo.
     """
     query, reference = masked(query, masks[0]), masked(reference, masks[1])
-    maps = DescriptorMaps(query.D, reference.D)
-    if tolerance_px > 0:
-        there, back = (
-            matches_of_pixels(m, m.starts(config.step), tolerance_px=tolerance_px) for m in (maps, maps.swapped())
-        )
-    else:
-        there, back = (reciprocal_matches(m, step=config.step) for m in (maps, maps.swapped()))
-    pixel_1 = torch.cat((there.pixel_1, back.pixel_2))
-    pixel_2 = torch.cat((there.pixel_2, back.pixel_1))
+    pixel_1, pixel_2 = _both_ways(query, reference, config.step, tolerance_px)
     confidence = torch.minimum(_at(query.Q, pixel_1), _at(reference.Q, pixel_2))
     return merged(pixel_1, pixel_2, confidence, query.size_hw, reference.size_hw)
 
@@ -126,6 +116,20 @@ def merged(
     dtype = torch.promote_types(confidence.dtype, torch.float32)  # half precision cannot count a photo's pixels
     xy_1, xy_2 = _xy(pairs.pixel_1, size_1_hw[1]), _xy(pairs.pixel_2, size_2_hw[1])
     return Correspondences(xy_1.to(dtype), xy_2.to(dtype), confidence.to(dtype))
+
+
+def _both_ways(
+    one: Descriptors, two: Descriptors, step: int, tolerance_px: float = 0.0
+) -> tuple[Int64[Tensor, "p"], Int64[Tensor, "p"]]:
+    """Flat pixels of the matches from `one` to `two`, followed by those from `two` to `one`."""
+    maps = DescriptorMaps(one.D, two.D)
+    there, back = (
+        matches_of_pixels(m, m.starts(step), tolerance_px=tolerance_px)
+        if tolerance_px > 0
+        else reciprocal_matches(m, step=step)
+        for m in (maps, maps.swapped())
+    )
+    return torch.cat((there.pixel_1, back.pixel_2)), torch.cat((there.pixel_2, back.pixel_1))
 
 
 def _at(values: Float[Tensor, "h w"], pixels: Int64[Tensor, "p"]) -> Float[Tensor, "p"]:

@@ -32,7 +32,7 @@ class DescriptorSearch:
         targets = _comparable_dtype(targets)
         usable = comparable(targets)
         self._place = usable.nonzero().flatten()  # in the caller's numbering
-        self._targets = targets[usable]
+        self._targets = targets if len(self._place) == len(targets) else targets[usable]
 
     def nearest(self, queries: Float[Tensor, "n d"]) -> Int64[Tensor, "n"]:
         """Index of the most similar target of each query, the lowest of equals; `NOBODY` where there is none."""

@@ -76,8 +76,10 @@ def _blurred(image: Float[Tensor, "*views h w c"], border: str) -> Float[Tensor,
     weights = weights / weights.sum()
     planes = image.movedim(-1, -3)
     mode = "reflect" if border == "reflect" else "constant"
-    flat = F.pad(planes.reshape(-1, 1, *planes.shape[-2:]), (WINDOW // 2,) * 4, mode=mode)
-    flat = F.conv2d(F.conv2d(flat, weights[None, None, None, :]), weights[None, None, :, None])
+    flat = F.pad(planes.reshape(1, -1, *planes.shape[-2:]), (WINDOW // 2,) * 4, mode=mode)
+    count = flat.shape[1]  # planes as channels with a window each: several times faster than planes as a batch
+    across, down = (weights.view(shape).repeat(count, 1, 1, 1) for shape in ((1, 1, 1, -1), (1, 1, -1, 1)))
+    flat = F.conv2d(F.conv2d(flat, across, groups=count), down, groups=count)
     return flat.reshape(planes.shape).movedim(-3, -1)
 
 

@@ -1,7 +1,7 @@
 """Perspective-n-point: the pose of a pinhole from points and their pixels, some of them wrong.
 
 RANSAC draws small samples, solves each (SQPnP, Terzakis & Lourakis 2020) and keeps the pose that most pixels agree
-with; the pose is then solved once more from all of those. OpenCV does it; it is imported here, on first use. Without a focal
+with; the pose is then solved once more from all of those. OpenCV does it; it is imported on first use. Without a focal
 length, a range of them is tried and the one with most agreement kept. A finer answer, with its uncertainty, is
 `geometry.resection`.
 """

@@ -114,19 +114,33 @@ def first_state(graph: PointmapGraph, known: KnownViews, confident: float = CONF
 def optimise(
     state: GraphState, config: PointmapGraphConfig, progress: Callable[[int, float], None] | None = None
 ) -> list[float]:
-    """Move the state's free parameters; returns the loss before every step."""
+    """Move the state's free parameters to the best place met on the way; returns the loss before every step.
+
+    Adam's first steps, as long as its last ones are short, lead uphill: after a handful of them the published code
+    returns a state worse than the one it began with.
+    """
+    squared = config.distance == "l2"
     parameters = state.parameters(centers=config.optimise_centers, adaptors=config.adaptors)
     adam = torch.optim.Adam(parameters, lr=config.rate, betas=BETAS, fused=True)
     losses: list[float] = []
+    least, best = math.inf, [p.detach().clone() for p in parameters]
     for step in range(config.steps):
         adam.param_groups[0]["lr"] = learning_rate(config, step)
-        loss = state.loss(squared=config.distance == "l2")
+        loss = state.loss(squared=squared)
+        losses.append(float(loss.detach()))
+        if losses[-1] < least:
+            least = losses[-1]
+            for kept, parameter in zip(best, parameters):
+                kept.copy_(parameter.detach())
         for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters)):
             parameter.grad = slope
         adam.step()
-        losses.append(float(loss.detach()))
         if progress is not None:
             progress(step + 1, losses[-1])
+    with torch.no_grad():
+        if float(state.loss(squared=squared)) > least:
+            for kept, parameter in zip(best, parameters):
+                parameter.copy_(kept)
     return losses
 
 

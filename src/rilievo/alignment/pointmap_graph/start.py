@@ -43,7 +43,7 @@ def start_from_tree(graph: PointmapGraph, known: KnownViews | None = None, *, co
     placed = torch.stack([poses[v] for v in range(graph.n_views)])
     to_known = _to_known(placed, known)
     placed, world = _moved(placed, to_known), [sim3.apply(to_known, points.mT).mT for points in world]
-    world_from_edge = _register_edges(graph, world)
+    world_from_edge = register_edges(graph, world)
     if not known.fixes_scale:
         resize = _resizing(world_from_edge, placed, known)
         placed, world = _moved(placed, resize), [sim3.apply(resize, points.mT).mT for points in world]
@@ -137,7 +137,7 @@ def _to_known(placed: Tensor, known: KnownViews) -> Tensor:
     return align_multiple_poses(placed[views[:1]], targets[:1])
 
 
-def _register_edges(graph: PointmapGraph, world: list[Tensor]) -> Tensor:
+def register_edges(graph: PointmapGraph, world: list[Tensor]) -> Float[Tensor, "edges 4 4"]:
     """world_from_edge of every edge by its first photo, or its second where the first has too few votes.
 
     An edge with too few votes in both has no say in the loss worth speaking of, and starts at the others' mean scale.

@@ -198,7 +198,7 @@ for _entry, _terms in enumerate(
 
 
 def _matrices(q: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:
-    """What `so3.matrix_from_quaternion` says, in four operations: with a few hundred small poses their number counts."""
+    """What `so3.matrix_from_quaternion` says, in four operations: for few poses their number counts."""
     outer = (q[:, :, None] * q[:, None, :]).flatten(1)
     R = outer @ _QUADRATIC.to(q)
     return (R / outer[:, ::5].sum(-1, keepdim=True)).unflatten(-1, (3, 3))

@@ -27,16 +27,12 @@ from rilievo.alignment.pointmap_graph.start import register
 from rilievo.alignment.pointmap_graph.state import GraphState, Start, inverse_signed_expm1, signed_expm1
 from rilievo.alignment.pointmap_graph.two_views import align_two_views
 from rilievo.geometry import se3, sim3, so3
-from rilievo.geometry.alignment import align_cameras
+from rilievo.geometry.alignment import camera_errors
 from rilievo.geometry.pnp import solve_pnp
 
 from .conftest import Oracle, predictions_of
 
 pytestmark = pytest.mark.golden
-
-SCENES = ("main", "mixed", "turntable")
-DISTANCE = 3.2
-"""From the cameras to the object, which the published errors are told in percent of."""
 
 RUNS = {
     "main_cosine300": {},
@@ -51,7 +47,7 @@ RUNS = {
     "mixed_cosine100": {},
 }
 
-NOISE = 1.04
+NOISE = 1.03
 """Where both stand at the least of the same loss, errors differ by where on its flat floor they stopped: runs of ours
 with other rates and lengths differ by as much."""
 
@@ -95,12 +91,13 @@ def state_of(stored: dict[str, np.ndarray], name: str, oracle: Oracle, worth="lo
 
 
 def errors(world_from_cam: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
-    """As the summary tells them."""
-    S = align_cameras(world_from_cam, truth)
-    turned, moved = sim3.split(S)[1] @ world_from_cam[:, :3, :3], sim3.apply(S, world_from_cam[:, :3, 3])
-    turns = torch.rad2deg(so3.angle(turned, truth[:, :3, :3]))
-    moves = 100 * (moved - truth[:, :3, 3]).norm(dim=-1) / DISTANCE
-    return {"rot_deg_mean": float(turns.mean()), "trans_pct_mean": float(moves.mean())}
+    found = camera_errors(world_from_cam, truth)
+    return {"rotation": found.rotation_deg, "centre": found.center_percent}
+
+
+def published_errors(stored: dict[str, np.ndarray], name: str, truth: torch.Tensor) -> dict[str, float]:
+    """Of the stored poses, measured as ours are."""
+    return errors(torch.from_numpy(stored[f"{name}/cam2w"]).double(), truth)
 
 
 def known_of(name: str, oracle: Oracle) -> KnownViews:
@@ -225,26 +222,28 @@ def test_poses_are_as_near_to_the_truth_as_the_published_ones(oracle, stored, su
     result = align_pointmaps(case.edges, case.predictions, known=known_of(name, case), config=config)
     assert result.losses[0] > result.losses[-1] or name == "main_steps10"
     assert min(result.losses) <= NOISE * summary[name]["final_loss"]
+    published = published_errors(stored, name, case.world_from_cam)
     for measure, mine in errors(result.world_from_cam, case.world_from_cam).items():
-        assert mine <= NOISE * summary[name][measure] + 1e-5, measure
+        assert mine <= NOISE * published[measure] + 1e-5, measure
     focal_error = float((result.K[:, 0, 0] / case.focals_px - 1).abs().max())
     assert focal_error <= max(NOISE * summary[name]["focal_rel_err_max"], 5e-3)
 
 
-def test_masked_turntable_poses_are_right_and_unmasked_ones_are_not(oracle, stored, summary):
+def test_masked_turntable_poses_are_right_and_unmasked_ones_are_not(oracle, stored):
     case = oracle("turntable")
     config = PointmapGraphConfig(steps=int(stored["turntable_bgconf1/n_iters"]))
     masked = align_pointmaps(case.edges, case.predictions, masks=case.masks, config=config)
     found = errors(masked.world_from_cam, case.world_from_cam)
-    assert found["rot_deg_mean"] < 1
-    assert found["trans_pct_mean"] < 1
+    assert found["rotation"] < 1
+    assert found["centre"] < 1
+    published = published_errors(stored, "turntable_bgconf1", case.world_from_cam)
     for measure, mine in found.items():
-        assert mine < summary["turntable_bgconf1"][measure]
+        assert mine < published[measure]
     everything = align_pointmaps(case.edges, case.predictions, config=PointmapGraphConfig(steps=50))
-    assert errors(everything.world_from_cam, case.world_from_cam)["rot_deg_mean"] > 5
+    assert errors(everything.world_from_cam, case.world_from_cam)["rotation"] > 5
 
 
-def test_pairs_are_as_in_the_published_viewer(mast3r, oracle, stored, summary):
+def test_pairs_are_as_in_the_published_viewer(oracle, stored):
     names = sorted({name.split("/")[0] for name in stored if name.startswith("pairviewer_")})
     assert names
     for name in names:
@@ -258,5 +257,6 @@ def test_pairs_are_as_in_the_published_viewer(mast3r, oracle, stored, summary):
             np.testing.assert_allclose(result.depth[v], stored[f"{name}/depth_{v}"], rtol=1e-2)
             np.testing.assert_allclose(result.points[v], stored[f"{name}/pts3d_{v}"], rtol=5e-3, atol=5e-3)
             np.testing.assert_array_equal(result.confident[v], stored[f"{name}/mask_{v}"] > 0)
-        found = errors(result.world_from_cam, case.world_from_cam[[i, j]])
-        assert found["rot_deg_mean"] <= 1.5 * summary[name]["rot_deg_mean"] + 0.05
+        truth = case.world_from_cam[[i, j]]
+        turned = errors(result.world_from_cam, truth)["rotation"]
+        assert turned <= 1.5 * published_errors(stored, name, truth)["rotation"] + 0.05  # RANSAC draws other samples

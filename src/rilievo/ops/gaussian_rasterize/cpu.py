@@ -1,7 +1,8 @@
 """Compositing on the processor: a tile's pixels side by side, its Gaussians one after the other.
 
 Everything about a tile's pixels lies in one piece of scratch memory, a plane of PLANE numbers per quantity, so that a
-loop over pixels is a loop over vectors without branches: thresholds choose between numbers. A Gaussian visits only the
+loop over pixels is a loop over vectors: a threshold is a factor of 0 or 1, never a branch and
+never a masked store, which some processors are slow at. A Gaussian visits only the
 rows of pixels that it reaches. Backward, Gaussians are visited from the last one that counted to the first; with
 D = Σ_c ∂L/∂out_c f_c and, carried along, R_i = Σ_{j>i} w_j D_j + T_end ∂L/∂T_end,
 
@@ -51,13 +52,18 @@ def composite(
     pixel_offsets: Tensor,
     place: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Σ w f, Σ w, what light is left, the rank in its tile's list of each pixel's last Gaussian, the median Gaussian.
+    """Σ w f, Σ w, what light is left, how far down its tile's list each pixel's last Gaussian is, the median Gaussian.
 
-    Σ w is 1 less what is left, but exact where that is nearly 1. Pixels are sorted by tile, and by row within; pixel i fills row `place[i]` of every output.
+    Σ w is 1 less what is left, but exact where that is nearly 1. Pixels are sorted by tile, and by row within; pixel i
+    fills row `place[i]` of every output.
     """
     table = _table(means2d, conics, opacities, values, half_height)
     pixels = len(pixels_px)
-    out, alpha, remaining = values.new_empty(pixels, values.shape[1]), values.new_empty(pixels), values.new_empty(pixels)
+    out, alpha, remaining = (
+        values.new_empty(pixels, values.shape[1]),
+        values.new_empty(pixels),
+        values.new_empty(pixels),
+    )
     last, median = (torch.empty(pixels, dtype=torch.int32) for _ in range(2))
     offsets = array(tile_offsets)
     _composite(
@@ -97,8 +103,8 @@ def composite_backward(
     learnt = values.new_empty(len(values), slots.shape[1])
     _sum_slots(slots, array(first_slot), array(learnt))
     parts = learnt.split([2, 3, 1, values.shape[1]], dim=1)
-    to_means2d, to_conics, to_opacities, to_values = (part.contiguous() for part in parts)
-    return to_means2d, to_conics, to_opacities[:, 0].clone(), to_values
+    to_means2d, to_conics, to_opacities, to_values = (p.clone(memory_format=torch.contiguous_format) for p in parts)
+    return to_means2d, to_conics, to_opacities.squeeze_(1), to_values
 
 
 def _table(means2d: Tensor, conics: Tensor, opacities: Tensor, values: Tensor, half_height: Tensor) -> np.ndarray:
@@ -151,24 +157,23 @@ def _composite(
         for begin in range(pixel_offsets[tile], pixel_offsets[tile + 1], PLANE):
             count = min(PLANE, pixel_offsets[tile + 1] - begin)
             top = _place_pixels(pixels_px, begin, count, scratch, rows)
-            for i in range(np.uint64(count)):
-                scratch[T + i], scratch[OPEN + i] = number(1), number(1)
-                scratch[LAST + i], scratch[MEDIAN + i] = number(-1), number(-1)
-            scratch[7 * PLANE :] = 0
+            scratch[2 * PLANE :] = 0
+            scratch[2 * PLANE : 2 * PLANE + count] = 1
+            scratch[5 * PLANE : 5 * PLANE + count] = 1
             for k in range(near, end):
                 if (k - near) % PATIENCE == 0 and not _any_open(scratch, np.uint64(count)):
                     break
                 row = table[gaussian[k]]
                 first, stop = _reached(row, top, rows)
-                _weigh(scratch, row, number(k - near), first, stop, numbers, series)
+                _weigh(scratch, row, number(k - near + 1), first, stop, numbers, series)
                 for c in range(channels):
                     _add_weighted(scratch, VALUES + np.uint64(c * PLANE), row[SHAPE + c], first, stop)
             for i in range(count):
                 pixel = place[begin + i]
                 remaining[pixel], alpha[pixel] = scratch[2 * PLANE + i], scratch[7 * PLANE + i]
                 last[pixel] = int(scratch[4 * PLANE + i])
-                rank = int(scratch[6 * PLANE + i])
-                median[pixel] = gaussian[near + rank] if rank >= 0 else -1
+                middle = int(scratch[6 * PLANE + i])
+                median[pixel] = gaussian[near + middle - 1] if middle > 0 else -1
                 for c in range(channels):
                     out[pixel, c] = scratch[(PLANES + c) * PLANE + i]
 
@@ -201,7 +206,7 @@ def _composite_backward(
         for begin in range(pixel_offsets[tile], pixel_offsets[tile + 1], PLANE):
             count = min(PLANE, pixel_offsets[tile + 1] - begin)
             top = _place_pixels(pixels_px, begin, count, scratch, rows)
-            furthest = -1
+            furthest = 0
             for i in range(count):
                 pixel = place[begin + i]
                 furthest = max(furthest, last[pixel])
@@ -209,7 +214,7 @@ def _composite_backward(
                 scratch[6 * PLANE + i] = remaining[pixel] * grad_remaining[pixel]
                 for c in range(channels):
                     scratch[(PLANES + c) * PLANE + i] = grad_out[pixel, c]
-            for k in range(near + furthest, near - 1, -1):
+            for k in range(near + furthest - 1, near - 1, -1):
                 row, learnt = table[gaussian[k]], slots[slot[k]]
                 first, stop = _reached(row, top, rows)
                 if first >= stop:
@@ -218,7 +223,7 @@ def _composite_backward(
                     scratch[D + i] = row[SHAPE] * scratch[VALUES + i]
                 for c in range(1, channels):
                     _add_product(scratch, VALUES + np.uint64(c * PLANE), row[SHAPE + c], first, stop)
-                _unweigh(scratch, row, number(k - near), first, stop, numbers, series)
+                _unweigh(scratch, row, number(k - near + 1), first, stop, numbers, series)
                 x, y = row[0], row[1]
                 s = sx = sy = sxx = sxy = syy = number(0)
                 for i in range(first, stop):
@@ -277,21 +282,20 @@ def _reached(row, top, rows):
 
 @inlined
 def _any_open(scratch, count):
+    opened = scratch.dtype.type(0)
     for i in range(count):
-        if scratch[OPEN + i] > 0:
-            return True
-    return False
+        opened = max(opened, scratch[OPEN + i])
+    return opened > 0
 
 
 @inlined
-def _alpha(dx, dy, row, numbers, series):
+def _alpha(dx, dy, A, B, C, opacity, half, far, eighth, series):
     """σ = ½ dᵀ A d, and o exp(-σ)."""
-    _, _, _, _, half, _, far, eighth = numbers
-    sigma = (row[2] * dx * dx + row[4] * dy * dy) * half + row[3] * dx * dy
-    e = _horner(min(sigma, far) * eighth, series)
+    sigma = (A * dx * dx + C * dy * dy) * half + B * dx * dy
+    e = _horner((sigma if sigma < far else far) * eighth, series)
     e *= e
     e *= e
-    return sigma, row[5] * (e * e)
+    return sigma, opacity * (e * e)
 
 
 @inlined
@@ -303,40 +307,43 @@ def _horner(u, c):
 
 
 @inlined
-def _weigh(scratch, row, rank, first, stop, numbers, series):
+def _weigh(scratch, row, place, first, stop, numbers, series):
     """Fill W with the Gaussian's weights and move ALPHA, T, OPEN, LAST and MEDIAN on."""
-    max_alpha, min_alpha, min_transmittance, zero, half, one, _, _ = numbers
-    x, y = row[0], row[1]
+    number = scratch.dtype.type
+    max_alpha, min_alpha, min_transmittance, zero, half, one, far, eighth = numbers
+    x, y, A, B, C, opacity = row[0], row[1], row[2], row[3], row[4], row[5]
     for i in range(first, stop):
-        sigma, alpha = _alpha(scratch[X + i] - x, scratch[Y + i] - y, row, numbers, series)
-        alpha = min(alpha, max_alpha)
-        before = scratch[T + i]
-        after = before * (one - alpha)
-        counts = (sigma >= zero) & (alpha >= min_alpha) & (scratch[OPEN + i] > zero)
-        ends = counts & (after <= min_transmittance)
-        adds = counts & (after > min_transmittance)
-        weight = alpha * before if adds else zero
+        dx, dy = scratch[X + i] - x, scratch[Y + i] - y
+        sigma, free = _alpha(dx, dy, A, B, C, opacity, half, far, eighth, series)
+        alpha = free if free < max_alpha else max_alpha
+        before, opened = scratch[T + i], scratch[OPEN + i]
+        counts = number((sigma >= zero) & (alpha >= min_alpha) & (opened > zero))
+        stays = number(before * (one - alpha) > min_transmittance)
+        adds = counts * stays
+        alpha *= adds
+        weight = alpha * before
         scratch[W + i] = weight
         scratch[ALPHA + i] += weight
-        scratch[T + i] = after if adds else before
-        scratch[LAST + i] = rank if adds else scratch[LAST + i]
-        scratch[MEDIAN + i] = rank if adds & (before > half) else scratch[MEDIAN + i]
-        scratch[OPEN + i] = zero if ends else scratch[OPEN + i]
+        scratch[T + i] = before * (one - alpha)
+        scratch[LAST + i] += adds * (place - scratch[LAST + i])
+        scratch[MEDIAN + i] += adds * number(before > half) * (place - scratch[MEDIAN + i])
+        scratch[OPEN + i] = opened * (one - counts * (one - stays))
 
 
 @inlined
-def _unweigh(scratch, row, rank, first, stop, numbers, series):
+def _unweigh(scratch, row, place, first, stop, numbers, series):
     """Fill W with the Gaussian's weights and V with ∂L/∂σ, and move T and R back in front of it.
 
     A clamped opacity passes no gradient on.
     """
-    max_alpha, min_alpha, _, zero, _, one, _, _ = numbers
-    x, y = row[0], row[1]
+    number = scratch.dtype.type
+    max_alpha, min_alpha, _, zero, half, one, far, eighth = numbers
+    x, y, A, B, C, opacity = row[0], row[1], row[2], row[3], row[4], row[5]
     for i in range(first, stop):
-        sigma, free = _alpha(scratch[X + i] - x, scratch[Y + i] - y, row, numbers, series)
-        alpha = min(free, max_alpha)
-        added = (sigma >= zero) & (alpha >= min_alpha) & (rank <= scratch[LAST + i])
-        alpha = alpha if added else zero
+        dx, dy = scratch[X + i] - x, scratch[Y + i] - y
+        sigma, free = _alpha(dx, dy, A, B, C, opacity, half, far, eighth, series)
+        alpha = free if free < max_alpha else max_alpha
+        alpha *= number((sigma >= zero) & (alpha >= min_alpha) & (place <= scratch[LAST + i]))
         passing = one / (one - alpha)
         before = scratch[T + i] * passing
         weight = alpha * before
@@ -344,7 +351,7 @@ def _unweigh(scratch, row, rank, first, stop, numbers, series):
         to_alpha = before * scratch[D + i] - behind * passing
         scratch[T + i] = before
         scratch[W + i] = weight
-        scratch[V + i] = -alpha * to_alpha if free <= max_alpha else zero
+        scratch[V + i] = -alpha * to_alpha * number(free <= max_alpha)
         scratch[R + i] = behind + weight * scratch[D + i]
 
 

@@ -116,7 +116,13 @@ def _project_backward(
     width, height, blur = view
     for block in prange(len(to_camera)):
         t, J, M, R, N = np.empty(3), np.zeros((2, 3)), np.empty((2, 3)), np.empty((3, 3)), np.empty((2, 3))
-        to_t, to_J, to_M, to_R, to_N = np.empty(3), np.empty((2, 3)), np.empty((2, 3)), np.empty((3, 3)), np.empty((2, 3))
+        to_t, to_J, to_M, to_R, to_N = (
+            np.empty(3),
+            np.empty((2, 3)),
+            np.empty((2, 3)),
+            np.empty((3, 3)),
+            np.empty((2, 3)),
+        )
         to_view = to_camera[block]
         for g in range(block * BLOCK, min(len(means), (block + 1) * BLOCK)):
             if radii[g, 0] <= 0 or radii[g, 1] <= 0:

@@ -14,7 +14,7 @@ from rilievo.ops.gaussian_rasterize import binning, cpu, projection
 from rilievo.ops.library import operator
 
 
-def _like(tensor: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+def _like(tensor: Tensor, *shape: int | torch.SymInt, dtype: torch.dtype | None = None) -> Tensor:
     return tensor.new_empty(shape or tensor.shape, dtype=dtype)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from rilievo.io.image import write_image
 from rilievo.pointmaps.photo import frame, normalized, prepare, prepare_file
 
 GREY_LEVEL = 1.001
@@ -69,3 +70,9 @@ def test_square_photos_are_kept_whole_on_request():
     square = np.asarray(Image.new("RGB", (640, 640)))
     assert prepare(square, 512).size_hw == (384, 512)
     assert prepare(square, 512, square_ok=True).size_hw == (512, 512)
+
+
+def test_a_strip_too_narrow_for_a_patch_is_named(tmp_path):
+    write_image(tmp_path / "strip.png", np.zeros((10, 2000, 3), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"strip\.png: expected both sides .* got 2000 x 10 px; crop"):
+        prepare_file(tmp_path / "strip.png", 512)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from rilievo.io.image import write_image
 from rilievo.matching.pair_result import Descriptors, PairPrediction
 from rilievo.pointmaps.checkpoint import LoadedNetwork
 from rilievo.pointmaps.config import DptConfig, NetworkConfig
@@ -131,19 +132,26 @@ def test_predictions_may_enter_an_optimisation(photos, loaded):
     assert isinstance(prediction.descriptors_1, Descriptors)
 
 
+def test_half_precision_moves_points_by_little_and_is_float32_outside(photos, loaded):
+    (_, exact), (_, rough) = (
+        next(NetworkPredictor(loaded, bfloat16=half).predict(photos, [(0, 1)])) for half in (False, True)
+    )
+    for got, want in zip(maps_of(rough), maps_of(exact), strict=True):
+        assert got.dtype == torch.float32
+        assert 0 < float((got - want).norm() / want.norm()) < 0.02
+
+
 def test_keys_tell_settings_apart(loaded):
     keys = {
         NetworkPredictor(loaded).key,
         NetworkPredictor(loaded, square_ok=True).key,
         NetworkPredictor(loaded, image_px=128).key,
-        NetworkPredictor(loaded, transformer_dtype=torch.bfloat16).key,
+        NetworkPredictor(loaded, bfloat16=True).key,
     }
     assert len(keys) == 4
     assert NetworkPredictor(loaded, batch_size=7).key in keys
 
 
 def test_photos_are_prepared_at_the_size_of_training(loaded, tmp_path):
-    from rilievo.io.image import write_image
-
     write_image(tmp_path / "a.png", np.zeros((300, 400, 3), dtype=np.uint8))
     assert NetworkPredictor(loaded).prepare(tmp_path / "a.png").size_hw == (48, 64)

@@ -1,14 +1,12 @@
 """DUSt3R and MASt3R as one network: backbone and two heads, told apart by their config.
 
 Of the ordered pair (1, 2) the first head says where the pixels of picture 1 are and the second where those of picture
-2 are, both in the frame of camera 1. Transformer and heads may run in different precisions: bfloat16 keeps the exponent
-range of float32 and suits the transformer, while a head's output goes through exp and stays in float32.
+2 are, both in the frame of camera 1. Under `torch.autocast` to bfloat16 the blocks' products are in half precision; the
+sums between blocks stay in float32, and so do the heads, whose output goes through exp.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -63,13 +61,6 @@ class PointmapNetwork(Backbone):
         """The pairs (a, b) and (b, a), each picture encoded once."""
         encoded_a, encoded_b = self.encode(a), self.encode(b)
         return self.relate(encoded_a, encoded_b), self.relate(encoded_b, encoded_a)
-
-
-@contextlib.contextmanager
-def transformer_in(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """Within, transformers compute in `dtype` (float32 or bfloat16) on `device`; weights and heads stay in float32."""
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        yield
 
 
 def _answer(head: LinearHead | ConvolutionalHead, layers: Layers, of: Encoded) -> Pointmaps:

@@ -20,6 +20,7 @@ from jaxtyping import Float, Float64, UInt8
 from PIL import Image
 from torch import Tensor
 
+from rilievo.errors import clear
 from rilievo.io.image import read_color
 
 SQUARE_NETWORK_PX = 224
@@ -69,12 +70,25 @@ class PreparedPhoto:
         return self.framing.photo_from_input
 
 
-def frame(photo_px: tuple[int, int], size_px: int, *, square_ok: bool = False, patch_px: int = 16) -> Framing:
-    """Where a photo of this width and height is scaled to and cut, for a network of `size_px`."""
+def frame(
+    photo_px: tuple[int, int], size_px: int, *, square_ok: bool = False, patch_px: int = 16, name: str = "photo"
+) -> Framing:
+    """Where a photo of this width and height is scaled to and cut, for a network of `size_px`.
+
+    Raises `UserError` where nothing of it would be left: a strip so narrow that no patch fits in; `name` is for that
+    sentence.
+    """
     width, height = photo_px
     squares = size_px == SQUARE_NETWORK_PX
     long_px = round(size_px * max(width / height, height / width)) if squares else size_px
-    scaled = (_scaled(width, long_px, max(photo_px)), _scaled(height, long_px, max(photo_px)))
+    scaled = (round(width * long_px / max(photo_px)), round(height * long_px / max(photo_px)))
+    if min(scaled) < patch_px:
+        raise clear(
+            name,
+            expected=f"both sides to be at least {patch_px} px once the long side is scaled to {long_px} px",
+            got=f"{width} x {height} px",
+            do="crop the photo, or leave it out",
+        )
     cx, cy = scaled[0] // 2, scaled[1] // 2
     if squares:
         half_w = half_h = float(min(cx, cy))
@@ -87,10 +101,16 @@ def frame(photo_px: tuple[int, int], size_px: int, *, square_ok: bool = False, p
 
 
 def prepare(
-    pixels: UInt8[np.ndarray, "h w 3"], size_px: int, *, square_ok: bool = False, patch_px: int = 16
+    pixels: UInt8[np.ndarray, "h w 3"],
+    size_px: int,
+    *,
+    square_ok: bool = False,
+    patch_px: int = 16,
+    name: str = "photo",
 ) -> PreparedPhoto:
-    """An upright sRGB photo, scaled and cut."""
-    framing = frame((pixels.shape[1], pixels.shape[0]), size_px, square_ok=square_ok, patch_px=patch_px)
+    """An upright sRGB photo, scaled and cut. Raises `UserError` as `frame`."""
+    photo_px = (pixels.shape[1], pixels.shape[0])
+    framing = frame(photo_px, size_px, square_ok=square_ok, patch_px=patch_px, name=name)
     shrinks = max(framing.photo_px) > max(framing.scaled_px)
     kernel = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
     scaled = Image.fromarray(np.ascontiguousarray(pixels)).resize(framing.scaled_px, kernel)
@@ -98,14 +118,10 @@ def prepare(
 
 
 def prepare_file(path: Path, size_px: int, *, square_ok: bool = False, patch_px: int = 16) -> PreparedPhoto:
-    """The photo in a file, scaled and cut. Raises `UserError` naming the file where it cannot be decoded."""
-    return prepare(read_color(path), size_px, square_ok=square_ok, patch_px=patch_px)
+    """The photo in a file, scaled and cut. Raises `UserError` naming the file where it cannot be decoded or used."""
+    return prepare(read_color(path), size_px, square_ok=square_ok, patch_px=patch_px, name=f"photo {path}")
 
 
 def normalized(pixels: UInt8[Tensor, "*b h w 3"]) -> Float[Tensor, "*b 3 h w"]:
     """sRGB bytes as the network's numbers in [-1, 1], channels first."""
     return ((pixels.float() / 255 - 0.5) / 0.5).movedim(-1, -3).contiguous()
-
-
-def _scaled(side: int, long_px: int, long_side: int) -> int:
-    return round(side * long_px / long_side)

@@ -20,7 +20,6 @@ from rilievo.matching.pair_result import Descriptors, PairPrediction
 from .activations import Pointmaps
 from .backbone import Encoded
 from .checkpoint import LoadedNetwork
-from .network import transformer_in
 from .patches import Views
 from .photo import PreparedPhoto, normalized, prepare_file
 
@@ -53,18 +52,19 @@ class NetworkPredictor:
         loaded: LoadedNetwork,
         *,
         batch_size: int = 1,
-        transformer_dtype: torch.dtype | None = None,
+        bfloat16: bool = False,
         image_px: int | None = None,
         square_ok: bool = False,
         photos_remembered: int = 128,
     ) -> None:
-        """`transformer_dtype` is float32 or bfloat16 (None: bfloat16 on GPUs that compute in it, else float32); heads
-        are in float32. `image_px` is the long side of prepared photos (None: as in training).
+        """`bfloat16` lets the transformer multiply in half precision, which GPUs like; points of networks with random
+        weights move by half a percent, so it is a choice and no default. `image_px` is the long side of prepared photos
+        (None: as in training).
         """
         self.loaded, self.network = loaded, loaded.network
         self.device = loaded.network.mask_token.device
         self.batch_size = batch_size
-        self.transformer_dtype = transformer_dtype or _dtype_for(self.device)
+        self.bfloat16 = bfloat16
         self.image_px = image_px or loaded.network.config.image_px
         self.square_ok = square_ok
         self.photos_remembered = max(photos_remembered, 2 * batch_size)
@@ -72,8 +72,8 @@ class NetworkPredictor:
     @property
     def key(self) -> str:
         square = "square" if self.square_ok else "cropped"
-        dtype = str(self.transformer_dtype).removeprefix("torch.")
-        return f"{self.loaded.fingerprint}-{self.image_px}-{square}-{dtype}"
+        precision = "bfloat16" if self.bfloat16 else "float32"
+        return f"{self.loaded.fingerprint}-{self.image_px}-{square}-{precision}"
 
     @property
     def has_descriptors(self) -> bool:
@@ -91,7 +91,7 @@ class NetworkPredictor:
 
     @torch.no_grad()
     def _relate(self, batch: Sequence[Pair], memory: _Memory) -> list[PairPrediction]:
-        with transformer_in(self.transformer_dtype, self.device):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             memory.encode({photo for pair in batch for photo in pair})
             answer = self.network.relate(memory.batch([i for i, _ in batch]), memory.batch([j for _, j in batch]))
         return [_prediction(answer.first, answer.second, k) for k in range(len(batch))]
@@ -145,10 +145,3 @@ def _prediction(first: Pointmaps, second: Pointmaps, k: int) -> PairPrediction:
 
 def _descriptors(maps: Pointmaps, k: int) -> Descriptors | None:
     return None if maps.D is None or maps.Q is None else Descriptors(maps.D[k], maps.Q[k])
-
-
-def _dtype_for(device: torch.device) -> torch.dtype:
-    """bfloat16 on GPUs that compute in it (Ampere and later)."""
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
-        return torch.bfloat16
-    return torch.float32

@@ -12,6 +12,7 @@ from rilievo.cli.evaluate import image_metrics
 from rilievo.data.load import load_scene
 from rilievo.data.scene import PointCloud
 from rilievo.engine import checkpoint, config_file
+from rilievo.engine.stretch import stretched
 from rilievo.engine.view_sampler import ViewSampler
 from rilievo.errors import UserError
 from rilievo.gaussians.ply import read_gaussians
@@ -74,10 +75,10 @@ def test_a_resumed_run_has_the_state_of_an_unbroken_one(strategy, capture, tmp_p
     part = "densify" if strategy == "densify" else "relocation"
     flags += ["--strategy", strategy, *(word for k, v in values.items() for word in (f"--{part}.{k}", str(v)))]
     command = ["fit", "splat", str(capture), "--preset", "smoke"]
-    assert main([*command, "-o", str(tmp_path / "a"), "--steps", "17", *flags]) == 0
-    assert main([*command, "-o", str(tmp_path / "b"), "--steps", "17", *flags]) == 0
+    assert main([*command, "-o", str(tmp_path / "a"), "--fit.steps", "17", *flags]) == 0
+    assert main([*command, "-o", str(tmp_path / "b"), "--fit.steps", "17", *flags]) == 0
     (tmp_path / "b" / "checkpoints" / "step-17.ckpt").unlink()
-    assert main([*command, "-o", str(tmp_path / "b"), "--steps", "17", "--resume", *flags]) == 0
+    assert main([*command, "-o", str(tmp_path / "b"), "--fit.steps", "17", "--resume", *flags]) == 0
     one, other = (checkpoint.read(tmp_path / run / "checkpoints" / "step-17.ckpt") for run in "ab")
     assert one["state_dict"].keys() == other["state_dict"].keys()
     assert all(torch.equal(values, other["state_dict"][name]) for name, values in one["state_dict"].items())
@@ -132,6 +133,13 @@ def test_a_scenes_own_points_are_where_it_starts(capture):
     config = dataclasses.replace(SMOKE, start=dataclasses.replace(SMOKE.start, points="scene"))
     with pytest.raises(UserError, match="at least 100 points, got 0"):
         first_cloud(config, scene, sampler)
+
+
+def test_a_shorter_run_goes_through_the_same_stages():
+    half = stretched(PRESETS["fast"], 0.5)
+    assert half.doublings == tuple(step // 2 for step in PRESETS["fast"].doublings)
+    assert half.relocation.end == PRESETS["fast"].relocation.end // 2
+    assert half.relocation.every == PRESETS["fast"].relocation.every
 
 
 def test_several_processes_are_refused(capture):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rilievo.engine.stretch import Step
 from rilievo.errors import clear
 
 
@@ -12,9 +13,9 @@ from rilievo.errors import clear
 class DensifyConfig:
     """Clone, split, prune and reset (Kerbl et al. 2023, section 5.2)."""
 
-    start: int = 500
+    start: Step = 500
     """First step at which Gaussians may be cloned and split."""
-    end: int = 15_000
+    end: Step = 15_000
     """Step from which their number is fixed."""
     every: int = 100
     """Steps between changes."""
@@ -26,7 +27,7 @@ class DensifyConfig:
     """Fainter Gaussians are removed."""
     max_scale: float | None = 0.1
     """Gaussians larger than this share of the extent are removed once opacities have been reset; never if left out."""
-    reset_every: int = 3000
+    reset_every: Step = 3000
     """Steps between resets of all opacities to at most `reset_opacity`."""
     reset_opacity: float = 0.01
     """See `reset_every`."""
@@ -45,9 +46,9 @@ class RelocationConfig:
     arXiv:2404.09591).
     """
 
-    start: int = 500
+    start: Step = 500
     """First step at which Gaussians move."""
-    end: int = 25_000
+    end: Step = 25_000
     """Step from which they only learn."""
     every: int = 100
     """Steps between moves."""

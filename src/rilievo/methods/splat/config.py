@@ -7,6 +7,7 @@ from typing import Literal
 
 from rilievo.engine.schedules import Constant, Schedule
 from rilievo.engine.settings import FitConfig
+from rilievo.engine.stretch import Step, Steps
 from rilievo.errors import clear
 from rilievo.gaussians.settings import DensifyConfig, RatesConfig, RelocationConfig
 
@@ -61,11 +62,11 @@ class SplatConfig:
     """The first Gaussians."""
     sh_degree: int = 3
     """Highest band of the spherical harmonics of colour, 0 to 3."""
-    sh_every: int = 1000
+    sh_every: Step = 1000
     """Steps until the next band is used."""
     antialiased: bool = False
     """Fade Gaussians thinner than a pixel instead of widening them."""
-    doublings: tuple[int, ...] = ()
+    doublings: Steps = ()
     """Steps from which training pictures are twice as wide; after the last they are as stored."""
     background_color: Literal["random", "white"] = "random"
     """The colour behind all Gaussians during training."""

@@ -18,6 +18,7 @@ from rilievo.errors import UserError, clear
 VERBS = {
     "demo": "a small built-in capture to mesh, turntable video and metrics, in minutes on a CPU",
     "align": "cameras and points from photographs or a video: rilievo align PHOTOS -o SCENE",
+    "reconstruct": "photographs or a video to a mesh in one go: align, fit, mesh",
     "fit": "learn a scene from posed photographs: rilievo fit METHOD SCENE -o RUN",
     "mesh": "the surface of a run, in the frame of its capture",
     "render": "pictures or a video of a run, along a camera path",
@@ -31,9 +32,10 @@ RESUMABLE = {
     "fit": "; the same command with --resume goes on from the last checkpoint",
     "demo": "; the same command goes on from where it was",
     "align": "; the same command goes on from where it was",
+    "reconstruct": "; the same command goes on from where it was",
 }
 
-PLANNED = ("relight", "reconstruct")
+PLANNED = ("relight",)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,8 @@
 """The pass of `misfit` over all points on a processor, each point read once.
 
-A thread owns a block of pixel numbers in all views: the derivative with respect to the views' points there, and its own
-row of sums for every slot, which are added afterwards. So the result does not depend on the number of threads.
+A thread owns a block of pixel numbers in all views: the views' points there, the derivative with respect to them, and
+its own rows of sums for every slot and view, which are added afterwards. So the result does not depend on the number of
+threads.
 """
 
 from __future__ import annotations
@@ -15,77 +16,112 @@ from rilievo.alignment.pointmap_graph.misfit import MIN_LENGTH
 from rilievo.ops.threading import array, kernel
 
 BLOCK = 1024
-"""Pixels: what is kept of them fits the first-level cache."""
+"""Pixels: what is kept of them for one slot fits the first-level cache."""
 
 REORDER = {"reassoc", "nsz", "contract", "arcp"}
 """Sums may be taken in any order; NaN and infinity keep their meaning."""
 
 
 def misfit_and_slopes(
-    world: Tensor, A: Tensor, t: Tensor, X: Tensor, weights: Tensor, slot_view: Tensor, squared: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    depth: Tensor,
+    N: Tensor,
+    t: Tensor,
+    A: Tensor,
+    t_edges: Tensor,
+    pixels: Tensor,
+    X: Tensor,
+    weights: Tensor,
+    slot_view: Tensor,
+    squared: bool,
+) -> tuple[Tensor, ...]:
     """As `misfit.misfit_and_slopes`."""
-    to_world = torch.zeros_like(world, memory_format=torch.contiguous_format)
-    inputs = [array(each) for each in (world, A, t, X, weights, slot_view)]
-    sums = torch.from_numpy(_pass(*inputs, squared, array(to_world), MIN_LENGTH)).sum(0).unflatten(0, (-1, 2)).sum(1)
-    return sums[:, 12].sum().to(world), to_world, -sums[:, :9].unflatten(1, (3, 3)).to(A), -sums[:, 9:12].to(t)
+    inputs = [array(each) for each in (depth, N, t, A, t_edges, pixels, X, weights, slot_view)]
+    to_depth, by_slot, by_view = (torch.from_numpy(each) for each in _pass(*inputs, squared, MIN_LENGTH))
+    slots, views = by_slot.sum(0).to(depth.dtype), by_view.sum(0).to(depth.dtype)
+    edges = slots.unflatten(0, (-1, 2)).sum(1)
+    to_A, to_t_edges = -edges[:, :9].unflatten(1, (3, 3)), -edges[:, 9:12]
+    return (
+        by_slot[..., 12].sum().to(depth.dtype),
+        to_depth,
+        views[:, :9].unflatten(1, (3, 3)),
+        views[:, 9:],
+        to_A,
+        to_t_edges,
+    )
 
 
 @kernel(fastmath=REORDER)
-def _pass(world, A, t, X, weights, slot_view, squared, to_world, least):
-    """Adds to `to_world`; returns [blocks, slots, 13]: Σ g Xᵀ row by row, Σ g, and the misfit."""
-    slots, _, pixels = X.shape
-    blocks = (pixels + BLOCK - 1) // BLOCK
-    sums = np.zeros((blocks, slots, 13))
+def _pass(depth, N, t, A, t_edges, pixels, X, weights, slot_view, squared, least):
+    """The derivative with respect to depth; [blocks, slots, 13] with Σ g Xᵀ row by row, Σ g and the misfit; [blocks,
+    views, 12] with Σ D G p̃ᵀ and Σ G."""
+    slots, _, count = X.shape
+    views = len(depth)
+    number = depth.dtype.type
+    blocks = (count + BLOCK - 1) // BLOCK
+    world, G, to_depth = np.empty_like(pixels), np.zeros_like(pixels), np.empty_like(depth)
+    by_slot, by_view = np.zeros((blocks, slots, 13)), np.zeros((blocks, views, 12))
     for b in prange(blocks):
-        start, stop = b * BLOCK, min(pixels, (b + 1) * BLOCK)
+        start, stop = b * BLOCK, min(count, (b + 1) * BLOCK)
         n = stop - start
-        gx, gy, gz, lost = (
-            np.empty(n, world.dtype),
-            np.empty(n, world.dtype),
-            np.empty(n, world.dtype),
-            np.empty(n, world.dtype),
-        )
+        g = np.empty((3, n), depth.dtype)
+        gx, gy, gz = g[0], g[1], g[2]
+        for v in range(views):
+            px, py, pz = pixels[v, 0, start:stop], pixels[v, 1, start:stop], pixels[v, 2, start:stop]
+            D = depth[v, start:stop]
+            for axis in range(3):
+                a0, a1, a2, shift = N[v, axis, 0], N[v, axis, 1], N[v, axis, 2], t[v, axis]
+                to = world[v, axis, start:stop]
+                for p in range(n):
+                    to[p] = D[p] * (a0 * px[p] + a1 * py[p] + a2 * pz[p]) + shift
         for s in range(slots):
             v, e = slot_view[s], s // 2
-            wx, wy, wz = world[v, 0, start:stop], world[v, 1, start:stop], world[v, 2, start:stop]
             x, y, z = X[s, 0, start:stop], X[s, 1, start:stop], X[s, 2, start:stop]
             w = weights[s, start:stop]
-            a, b_, c = A[e, 0, 0], A[e, 0, 1], A[e, 0, 2]
-            d, f, g = A[e, 1, 0], A[e, 1, 1], A[e, 1, 2]
-            h, i, j = A[e, 2, 0], A[e, 2, 1], A[e, 2, 2]
-            tx, ty, tz = t[e, 0], t[e, 1], t[e, 2]
-            for p in range(n):
-                gx[p] = wx[p] - (a * x[p] + b_ * y[p] + c * z[p] + tx)
-                gy[p] = wy[p] - (d * x[p] + f * y[p] + g * z[p] + ty)
-                gz[p] = wz[p] - (h * x[p] + i * y[p] + j * z[p] + tz)
+            for axis in range(3):
+                a0, a1, a2, shift = A[e, axis, 0], A[e, axis, 1], A[e, axis, 2], t_edges[e, axis]
+                seen, to = world[v, axis, start:stop], g[axis]
+                for p in range(n):
+                    to[p] = seen[p] - (a0 * x[p] + a1 * y[p] + a2 * z[p] + shift)
+            total = number(0)
             if squared:
                 for p in range(n):
-                    lost[p] = w[p] * (gx[p] * gx[p] + gy[p] * gy[p] + gz[p] * gz[p])
+                    total += w[p] * (gx[p] * gx[p] + gy[p] * gy[p] + gz[p] * gz[p])
                     gx[p] *= 2 * w[p]
                     gy[p] *= 2 * w[p]
                     gz[p] *= 2 * w[p]
             else:
                 for p in range(n):
                     length = np.sqrt(gx[p] * gx[p] + gy[p] * gy[p] + gz[p] * gz[p])
-                    lost[p] = w[p] * length
-                    per_length = w[p] / max(length, least)
+                    total += w[p] * length
+                    per_length = w[p] / max(length, number(least))
                     gx[p] *= per_length
                     gy[p] *= per_length
                     gz[p] *= per_length
-            for axis, slope in enumerate((gx, gy, gz)):
-                to = to_world[v, axis, start:stop]
-                sx, sy, sz, s1 = world.dtype.type(0), world.dtype.type(0), world.dtype.type(0), world.dtype.type(0)
+            by_slot[b, s, 12] = total
+            for axis in range(3):
+                slope, to = g[axis], G[v, axis, start:stop]
+                sx, sy, sz, s1 = number(0), number(0), number(0), number(0)
                 for p in range(n):
                     to[p] += slope[p]
                     sx += slope[p] * x[p]
                     sy += slope[p] * y[p]
                     sz += slope[p] * z[p]
                     s1 += slope[p]
-                sums[b, s, 3 * axis], sums[b, s, 3 * axis + 1], sums[b, s, 3 * axis + 2] = sx, sy, sz
-                sums[b, s, 9 + axis] = s1
-            total = 0.0
-            for p in range(n):
-                total += lost[p]
-            sums[b, s, 12] = total
-    return sums
+                by_slot[b, s, 3 * axis], by_slot[b, s, 3 * axis + 1], by_slot[b, s, 3 * axis + 2] = sx, sy, sz
+                by_slot[b, s, 9 + axis] = s1
+        for v in range(views):
+            px, py, pz = pixels[v, 0, start:stop], pixels[v, 1, start:stop], pixels[v, 2, start:stop]
+            D, to = depth[v, start:stop], to_depth[v, start:stop]
+            to[:] = 0
+            for axis in range(3):
+                a0, a1, a2, slope = N[v, axis, 0], N[v, axis, 1], N[v, axis, 2], G[v, axis, start:stop]
+                sx, sy, sz, s1 = number(0), number(0), number(0), number(0)
+                for p in range(n):
+                    to[p] += slope[p] * (a0 * px[p] + a1 * py[p] + a2 * pz[p])
+                    sx += D[p] * slope[p] * px[p]
+                    sy += D[p] * slope[p] * py[p]
+                    sz += D[p] * slope[p] * pz[p]
+                    s1 += slope[p]
+                by_view[b, v, 3 * axis], by_view[b, v, 3 * axis + 1], by_view[b, v, 3 * axis + 2] = sx, sy, sz
+                by_view[b, v, 9 + axis] = s1
+    return to_depth, by_slot, by_view

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from rilievo.alignment.pointmap_graph.graph import PointmapGraph
 from rilievo.alignment.pointmap_graph.known import KnownViews
-from rilievo.alignment.pointmap_graph.misfit import misfit
+from rilievo.alignment.pointmap_graph.misfit import misfit, view_points
 from rilievo.geometry import se3, sim3, so3
 
 MEAN_SCALE = 0.5
@@ -129,14 +129,14 @@ class GraphState:
     def points(self) -> Float[Tensor, "views 3 pixels"]:
         """χ: the views' points in the world, per pixel."""
         R, t, _, _ = self._motions()
-        return self._points(R, t)
+        return view_points(self.depth, self._directions(R), t, self.pixels)
 
     def loss(self, *, squared: bool = False) -> Float[Tensor, ""]:
         """Eq. 5, as a mean over the pixels of first photos plus a mean over those of second photos."""
         R, t, R_edges, t_edges = self._motions()
         A = R_edges * (self.scales[:, None] * self.log_stretch.exp())[:, None, :]
-        graph, world = self.graph, self._points(R, t)
-        return misfit(world, A, t_edges, graph.X, graph.weights, self.slot_view, squared)
+        graph, N = self.graph, self._directions(R)
+        return misfit(self.depth, N, t, A, t_edges, self.pixels, graph.X, graph.weights, self.slot_view, squared)
 
     def _motions(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Rotations and translations of the views, known ones in place, and of the edges."""
@@ -149,10 +149,12 @@ class GraphState:
             R = torch.where(known[:, None], self.known_poses[:, :3, :3], R)
         return R, t, R_edges, t_edges * self.scales[:, None]
 
-    def _points(self, R: Tensor, t: Tensor) -> Tensor:
-        shrink = torch.nn.functional.pad(1 / self.focals_px[:, None].expand(-1, 2), (0, 1), value=1.0)
-        around = self.pixels - torch.nn.functional.pad(self.centers_px, (0, 1))[..., None]
-        return torch.addcmul(t[..., None], (R * shrink[:, None, :]) @ around, self.depth[:, None])
+    def _directions(self, R: Tensor) -> Tensor:
+        """N = R K⁻¹, which gives a pixel (column, row, 1) its direction in the world."""
+        inv_f = (1 / self.focals_px)[:, None]
+        K_inv = torch.diag_embed(torch.cat((inv_f, inv_f, torch.ones_like(inv_f)), dim=-1))
+        ahead = torch.nn.functional.pad(-inv_f * self.centers_px, (0, 1))
+        return R @ (K_inv + ahead[:, :, None] * K_inv.new_tensor([0.0, 0.0, 1.0]))
 
 
 def signed_expm1(x: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:

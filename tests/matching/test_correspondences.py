@@ -2,12 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 
 from rilievo.errors import UserError
 from rilievo.matching.correspondences import MatchingConfig, masked, match_pair, match_photo, merged
-from rilievo.matching.pair_result import Correspondences, Descriptors
+from rilievo.matching.pair_result import Correspondences, Descriptors, PairPrediction, score_of
 
 from .conftest import descriptors, unit_map
 
@@ -108,6 +109,20 @@ def test_a_mask_of_another_size_is_refused(shifted):
         match_pair(*shifted, masks=(torch.ones(40, 32, dtype=torch.bool), None))
 
 
+def test_only_what_is_inside_the_masks_speaks_for_a_pair():
+    maps = [torch.full((4, 5), value) for value in (2.0, 3.0, 4.0, 5.0)]
+    points = torch.zeros(4, 5, 3)
+    ij, ji = (PairPrediction(points, a, points, b) for a, b in (maps[:2], maps[2:]))
+    none = Correspondences.none(points)
+    assert score_of(ij, ji, none).mean_confidence == pytest.approx(120**0.25)
+    mask = torch.zeros(4, 5, dtype=torch.bool)
+    assert score_of(ij, ji, none, (None, mask)).mean_confidence == 0
+    mask[1, 2] = True
+    for C in (ij.C_1, ji.C_2):
+        C[~mask] = 1e6
+    assert score_of(ij, ji, none, (mask, None)).mean_confidence == pytest.approx(120**0.25)
+
+
 @pytest.mark.golden
 def test_published_correspondences_for_alignment(fast_nn):
     D = {view: Descriptors(fast_nn[f"in/desc{view}"], fast_nn[f"in/conf{view}"]) for view in ("11", "21", "22", "12")}
@@ -122,6 +137,47 @@ def test_published_correspondences_for_localisation(fast_nn):
     for name in {re.fullmatch(r"extract_nonsym/S(\d+)_tol([\d.]+)/conf", name) for name in fast_nn} - {None}:
         found = match_photo(one, two, MatchingConfig(int(name[1])), tolerance_px=float(name[2]))
         same_matches(found, fast_nn, name[0].removesuffix("/conf"))
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("which", ["sparse_ga_main", "sparse_ga_mixed", "sparse_ga_turntable"])
+def test_published_correspondences_of_a_ray_cast_scene(mast3r, which):
+    """Where descriptors are stored, their matches are those of the aligner's cache; scores follow from predictions."""
+    with np.load(mast3r / f"{which}.npz") as file:
+        stored = {
+            name: torch.from_numpy(file[name]) for name in file.files if name.startswith(("desc", "corr", "pred"))
+        }
+    pairs = {re.fullmatch(r"corres/(\d+)_(\d+)/score", name) for name in stored} - {None}
+    assert pairs
+    for pair in pairs:
+        i, j = pair[1], pair[2]
+        published = Correspondences(
+            stored[f"corres/{i}_{j}/xy_i"].float(),
+            stored[f"corres/{i}_{j}/xy_j"].float(),
+            stored[f"corres/{i}_{j}/conf"].float(),
+        )
+        ij, ji = (
+            PairPrediction(*(stored[f"pred/{a}_{b}/{part}"].float() for part in ("X_i", "C_i", "X_j", "C_j")))
+            for a, b in ((i, j), (j, i))
+        )
+        score = score_of(ij, ji, published)
+        found = [score.mean_confidence, score.match_confidence, score.matches]
+        assert found == pytest.approx(stored[f"corres/{i}_{j}/score"].tolist(), rel=1e-4)
+        if f"desc/{i}_{j}/D_i" in stored:
+            seen = [
+                tuple(Descriptors(stored[f"desc/{a}_{b}/D_{k}"], stored[f"desc/{a}_{b}/Q_{k}"]) for k in "ij")
+                for a, b in ((i, j), (j, i))
+            ]
+            matches = match_pair(*seen, MatchingConfig(8))
+            mine, theirs = rows(matches), rows(published)
+            assert len(mine.keys() ^ theirs.keys()) <= 0.01 * len(theirs)
+            for match in mine.keys() & theirs.keys():
+                assert mine[match] == pytest.approx(theirs[match], rel=1e-4)
+
+
+def rows(matches):
+    """Confidence by pixel indices (x, y) of i and of j."""
+    return {(*a, *b): c for a, b, c in zip(matches.xy_i.tolist(), matches.xy_j.tolist(), matches.confidence.tolist())}
 
 
 def same_matches(found, fast_nn, where):

@@ -22,6 +22,8 @@ MATCH_BYTES = 5 * 4
 """Two positions and a confidence in single precision."""
 HELD_MATCH_BYTES = 16 * 8
 """The same while matches are being made: indices, sorted copies and confidences."""
+LIBRARY_BYTES = 32 << 20
+"""Buffers of the matrix library, and freed memory that the allocator keeps."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ def estimate(
     number = 2 if precision is Precision.HALF else 4
     disk = VIEWS * pixels * (3 + 1) * number + matches * MATCH_BYTES + FILE_OVERHEAD_BYTES
 
-    predicted = VIEWS * pixels * (3 + 1 + descriptor_dim + 1) * 4
+    predicted = 2 * VIEWS * pixels * (3 + 1 + descriptor_dim + 1) * 4  # each map is made from another of its size
     searched = 2 * pixels * (descriptor_dim * (4 + 2) + 8)  # a prediction's maps, compacted, with their indices
-    products = 2 * CPU_BLOCK[0] * CPU_BLOCK[1] * 4
+    products = 2 * CPU_BLOCK[0] * CPU_BLOCK[1] * 4 + LIBRARY_BYTES
     matching = searched + products + matches * HELD_MATCH_BYTES
     writing = disk + pixels * 3 * 4 * 3  # the arrays of the file, and one map on its way there
     held = (photos if photos_held is None else photos_held) * pixels * 3 * 4

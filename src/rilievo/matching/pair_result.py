@@ -89,7 +89,7 @@ class PairScore:
     """How well a pair went, as the sparse aligner weighs pairs."""
 
     mean_confidence: float
-    """Fourth root of the product of the four confidence maps' means (of the photos' foreground, where masks are)."""
+    """Fourth root of the product of the four confidence maps' means (inside the masks, where there are any)."""
     match_confidence: float
     """Sum of the matches' confidences."""
     matches: int
@@ -111,7 +111,19 @@ class PairResult:
         return PairResult(self.ji, self.ij, self.correspondences.swapped(), self.score)
 
 
-def score_of(ij: PairPrediction, ji: PairPrediction, matches: Correspondences) -> PairScore:
-    """Score of a pair without masks; a confidence map is averaged whole."""
-    means = torch.stack([C.double().mean() for C in (ij.C_1, ij.C_2, ji.C_1, ji.C_2)])
+def score_of(
+    ij: PairPrediction,
+    ji: PairPrediction,
+    matches: Correspondences,
+    masks: tuple[Bool[Tensor, "h1 w1"] | None, Bool[Tensor, "h2 w2"] | None] = (None, None),
+) -> PairScore:
+    """Score of a pair; of a photo with a mask only what is inside it speaks, and an empty mask makes the mean 0."""
+    mask_i, mask_j = masks
+    maps = ((ij.C_1, mask_i), (ij.C_2, mask_j), (ji.C_1, mask_j), (ji.C_2, mask_i))
+    means = torch.stack([_mean_inside(C, mask) for C, mask in maps])
     return PairScore(float(means.prod() ** 0.25), float(matches.confidence.double().sum()), len(matches))
+
+
+def _mean_inside(C: Float[Tensor, "h w"], mask: Bool[Tensor, "h w"] | None) -> Float[Tensor, ""]:
+    counted = C.double() if mask is None else C.double()[mask]
+    return counted.sum() / max(counted.numel(), 1)

@@ -52,7 +52,8 @@ class DescriptorMaps:
     def __init__(self, D_1: Float[Tensor, "h1 w1 d"], D_2: Float[Tensor, "h2 w2 d"]) -> None:
         self.size_1, self.size_2 = (D_1.shape[0], D_1.shape[1]), (D_2.shape[0], D_2.shape[1])
         self._flat_1, self._flat_2 = D_1.flatten(0, 1), D_2.flatten(0, 1)
-        self._search_1, self._search_2 = DescriptorSearch(self._flat_1), DescriptorSearch(self._flat_2)
+        self._search_1 = DescriptorSearch(self._flat_1)
+        self._search_2 = DescriptorSearch(self._flat_2)
 
     def swapped(self) -> DescriptorMaps:
         """The same maps, to walk from photo 2; nothing is computed anew."""

@@ -118,8 +118,8 @@ def test_pictures_double_at_the_given_steps():
 
 
 def test_exposure_starts_as_the_identity_and_is_each_views_own():
-    exposure, rgb = Exposure(3), torch.rand(4, 5, 3)
-    assert torch.equal(exposure(rgb, 1), rgb)
+    exposure, rgb, alpha = Exposure(3), torch.rand(4, 5, 3), torch.rand(4, 5)
+    assert torch.equal(exposure(rgb, alpha, 1), rgb)
     exposure.affine.data[1, :, 3] = 0.1
-    assert torch.allclose(exposure(rgb, 1), rgb + 0.1)
-    assert torch.equal(exposure(rgb, 2), rgb)
+    assert torch.allclose(exposure(rgb, alpha, 1), rgb + 0.1 * alpha[..., None])
+    assert torch.equal(exposure(rgb, alpha, 2), rgb)

@@ -18,5 +18,6 @@ class Exposure(nn.Module):
         super().__init__()
         self.affine = nn.Parameter(torch.eye(3, 4).repeat(views, 1, 1))
 
-    def forward(self, rgb: Float[Tensor, "h w 3"], view: int) -> Float[Tensor, "h w 3"]:
-        return rgb @ self.affine[view, :, :3].mT + self.affine[view, :, 3]
+    def forward(self, rgb: Float[Tensor, "h w 3"], alpha: Float[Tensor, "h w"], view: int) -> Float[Tensor, "h w 3"]:
+        """The scene's colours, premultiplied with opacity, as the photo of a view has them, premultiplied still."""
+        return rgb @ self.affine[view, :, :3].mT + alpha[..., None] * self.affine[view, :, 3]

@@ -43,9 +43,14 @@ class SplatModule(GaussianModule):
         return {} if self.exposure is None else {"exposure": self.config.exposure_rate}
 
     def render_batch(self, batch: ViewBatch) -> SplatView:
-        drawn = self.model(batch.camera, batch.background)
+        if self.exposure is None:
+            drawn = self.model(batch.camera, batch.background)
+            rgb = drawn.features
+        else:  # which was the camera's doing, and not done to the background that is laid behind afterwards
+            drawn = self.model(batch.camera)
+            exposed = self.exposure(drawn.features, drawn.alpha, batch.view)
+            rgb = exposed + (1 - drawn.alpha[..., None]) * batch.background
         self.watch(drawn)
-        rgb = drawn.features if self.exposure is None else self.exposure(drawn.features, batch.view)
         return SplatView(torch.where(batch.supervised[..., None], rgb, batch.rgb))
 
     def losses(self, batch: ViewBatch, out: SplatView, step: int) -> dict[str, Float[Tensor, "..."]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 
 from rilievo.data.scene import Dropped
 from rilievo.errors import clear
@@ -20,6 +20,7 @@ from rilievo.io.atomic import unwritable
 from rilievo.sfm.bundle import Adjusted, Tracks, adjust
 from rilievo.sfm.features import (
     FeatureSettings,
+    Matches,
     extract,
     match,
     open_database,
@@ -28,14 +29,16 @@ from rilievo.sfm.features import (
     read_matches,
     stored_name,
 )
-from rilievo.sfm.lens import CAMERA, PARAMETERS, PINHOLE, Belief, belief
+from rilievo.sfm.lens import PARAMETERS, Belief, belief
 from rilievo.sfm.mapping import Mapped, map_photos, triangulate
 from rilievo.sfm.photos import PhotoSet
 from rilievo.sfm.scene_folder import write_scene
+from rilievo.sfm.stillness import background_stands_still, share_of_still_matches
+from rilievo.sfm.turntable import SPREAD, solve_turntable
 
 WORK = ".align"
-FEWEST_OBSERVATIONS = 12
-"""A pose has six unknowns; with fewer points than this, chance decides some of them."""
+FEWEST_FEATURES = 30
+"""On a photo; with fewer there is nothing to match."""
 
 Progress = Callable[[Iterator[int], int, str], None]
 
@@ -84,36 +87,40 @@ def align(
         database = open_database(work, found, settings.features)
     except OSError as error:
         raise unwritable(out, error) from error
-    groups, beliefs = lens_groups(found, known.lens, PINHOLE if settings.turntable else CAMERA)
+    groups, beliefs = lens_groups(found, known.lens)
     names = [stored_name(i, photo) for i, photo in enumerate(found.photos)]
     pairs = pairs_of(len(names), found.is_sequence, settings.features.pairs)
     progress(extract(database, found, groups, beliefs, settings.features, settings.threads), len(names), "features")
     progress(match(database, names, pairs, settings.threads), len(pairs), "matches")
+    keypoints, matches = read_keypoints(database, names), read_matches(database, names, pairs)
+    stands_still = background_stands_still(found.photos)
+    mapped: Mapped | None = None
     if known.cam_from_world is not None:
         poses = np.stack([known.cam_from_world[photo.name] for photo in found.photos])
         mapped = triangulate(database, names, groups, beliefs, poses)
-    else:
+    elif not settings.turntable:
         mapped = map_photos(database, names, groups, beliefs, settings.mapper)
-    matches = read_matches(database, names, pairs)
-    if mapped is None or len(mapped.views) < 2:
+    aligned = None if mapped is None else _adjusted(mapped, beliefs, found)
+    if settings.turntable or (stands_still and (aligned is None or len(aligned.views) < len(names))):
+        turned = _turned(keypoints, matches, found, known)
+        if turned is not None and (aligned is None or len(turned.views) > len(aligned.views)):
+            aligned = turned
+    if aligned is None or len(aligned.views) < 2:
         raise no_overlap(found, [(m.first, m.second, len(m.features)) for m in matches])
-    aligned = _adjusted(mapped, beliefs, found)
-    degree = np.zeros(len(names), dtype=np.int64)
-    for m in matches:
-        degree[[m.first, m.second]] += 1
-    features = [len(k) for k in read_keypoints(database, names)]
+    degree = np.bincount([view for m in matches for view in (m.first, m.second)], minlength=len(names))
     dropped = tuple(
-        Dropped(photo.name, _why_dropped(features[i], int(degree[i]), mapped))
+        Dropped(photo.name, _why_dropped(len(keypoints[i]), int(degree[i])))
         for i, photo in enumerate(found.photos)
         if i not in aligned.views
     )
-    aligned = replace(aligned, dropped=found.dropped + dropped)
+    warnings = () if settings.turntable else _motion_warnings(stands_still, found, keypoints, matches)
+    aligned = replace(aligned, dropped=found.dropped + dropped, notes=aligned.notes + warnings)
     write_scene(found, aligned.views, aligned.adjusted.structure, aligned.tracks, out, work / "scene")
     shutil.rmtree(work, ignore_errors=True)
     return aligned
 
 
-def lens_groups(found: PhotoSet, known: Belief | None, spread: object) -> tuple[list[int], list[Belief]]:
+def lens_groups(found: PhotoSet, known: Belief | None) -> tuple[list[int], list[Belief]]:
     """The group of each photo and what is believed of each group's lens."""
     order = list(dict.fromkeys(photo.lens for photo in found.photos))
     groups = [order.index(photo.lens) for photo in found.photos]
@@ -122,7 +129,7 @@ def lens_groups(found: PhotoSet, known: Belief | None, spread: object) -> tuple[
         members = [photo for photo, g in zip(found.photos, groups) if g == group]
         focals = [photo.focal_px for photo in members if photo.focal_px is not None]
         focal = float(np.median(focals)) if focals else None
-        beliefs.append(known or belief(members[0].size_px, focal, spread))
+        beliefs.append(known or belief(members[0].size_px, focal))
     return groups, beliefs
 
 
@@ -140,6 +147,52 @@ def _adjusted(mapped: Mapped, beliefs: Sequence[Belief], found: PhotoSet) -> Ali
     if mapped.others:
         notes.append(f"{len(mapped.others)} further groups of photos share too little with the rest: {mapped.others}")
     return Aligned(mapped.views, adjusted, tracks, (), tuple(notes))
+
+
+def _turned(
+    keypoints: Sequence[np.ndarray], matches: Sequence[Matches], found: PhotoSet, known: Known
+) -> Aligned | None:
+    """All photos on a turntable's circle, None where the matches fit none. Raises `UserError` for several sizes."""
+    sizes = {photo.size_px for photo in found.photos}
+    if len(sizes) > 1:
+        raise clear("--turntable", expected="photos of one size", got=f"{len(sizes)} sizes", do="leave the others out")
+    focals = [photo.focal_px for photo in found.photos if photo.focal_px is not None]
+    size = next(iter(sizes))
+    lens = known.lens or belief(size, float(np.median(focals)) if focals else None, SPREAD)
+    turned = solve_turntable(keypoints, matches, lens, size)
+    if turned is None:
+        return None
+    angles = np.rad2deg(np.unwrap(turned.motion.angles))
+    steps = np.abs(np.diff(angles))
+    views = tuple(range(len(found.photos)))
+    mapped = Mapped(views, turned.adjusted.structure, turned.tracks, "turntable")
+    notes = [
+        f"turntable: steps of {np.median(steps):.2f} degrees (from {steps.min():.2f} to {steps.max():.2f}); "
+        f"reprojection noise {turned.adjusted.noise_px:.2f} px",
+        _lens_note(turned.adjusted, [lens], 0, found, mapped),
+    ]
+    if turned.guessed:
+        guessed = ", ".join(found.photos[i].name for i in turned.guessed)
+        notes.append(f"matched nothing, placed half way between their neighbours: {guessed}")
+    return Aligned(views, turned.adjusted, turned.tracks, (), tuple(notes))
+
+
+def _motion_warnings(
+    stands_still: bool, found: PhotoSet, keypoints: Sequence[np.ndarray], matches: Sequence[Matches]
+) -> tuple[str, ...]:
+    """What to say when one part of the pictures moves and another does not."""
+    if stands_still:
+        return (
+            "warning: the background stands still while the object moves, as on a turntable; "
+            "--turntable makes use of that",
+        )
+    still = share_of_still_matches(keypoints, matches)
+    if not found.has_masks and len(still) and np.median(still) > 0.3:
+        return (
+            f"warning: {100 * np.median(still):.0f} % of the matches between neighbouring photos do not move; if the "
+            "camera stood still and the object turned, give --masks DIR and --turntable",
+        )
+    return ()
 
 
 def _trusted(adjusted: Adjusted, tracks: Tracks) -> np.ndarray:
@@ -163,8 +216,8 @@ def _lens_note(adjusted: Adjusted, beliefs: Sequence[Belief], g: int, found: Pho
     return ", ".join(told)
 
 
-def _why_dropped(features: int, degree: int, mapped: Mapped) -> str:
-    if features < FEWEST_OBSERVATIONS:
+def _why_dropped(features: int, degree: int) -> str:
+    if features < FEWEST_FEATURES:
         return f"only {features} features were found on it (blurred, plain or masked away)"
     if degree == 0:
         return "it matches no other photo"
@@ -185,11 +238,6 @@ def no_overlap(found: PhotoSet, matched: Sequence[tuple[int, int, int]]) -> Exce
         got=got,
         do="take them closer together, overlapping by two thirds, and move between them instead of turning in place",
     )
-
-
-def observation_counts(tracks: Tracks, count: int) -> Int64[np.ndarray, "n"]:
-    """How many points each view sees."""
-    return np.bincount(tracks.view, minlength=count)
 
 
 def _exhaust(steps: Iterator[int]) -> None:

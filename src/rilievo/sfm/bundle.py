@@ -29,6 +29,10 @@ CAUCHY = 2.0
 """c: residuals of twice the noise count half."""
 SMALLEST_NOISE = 0.05
 """Pixels; no feature is located better, and exact synthetic data must not divide by zero."""
+NOISE_STEPS = 6
+"""For so long σ follows the residuals; longer, it would shrink together with the weight of what it makes outliers."""
+CONVERGED = 1e-5
+"""Relative decrease of the cost."""
 NEAREST = 1e-6
 """Smallest depth: what falls behind a camera is pushed in front of it, far off in pixels, and loses its weight."""
 
@@ -102,9 +106,9 @@ def adjust(structure: Structure, tracks: Tracks, beliefs: Sequence[Belief], *, s
             if damping > 1e8:
                 break
             continue
-        converged = cost - trial_cost < 1e-7 * cost
+        converged = step >= NOISE_STEPS and cost - trial_cost < CONVERGED * cost
         structure, damping = trial, max(damping / 5, 1e-10)
-        if step < steps // 2:
+        if step < NOISE_STEPS:
             noise = _noise(structure.residuals(tracks))
         cost = _cost(structure, tracks, noise, mean, precision, free)
         system = _System(structure, tracks, noise, mean, precision, free)
@@ -166,10 +170,13 @@ class _System:
         np.add.at(self.h, tracks.point, np.einsum("oij,oi->oj", by_point, r))
 
     def step(self, damping: float) -> Structure:
-        """The structure after one damped Gauss-Newton step."""
+        """The structure after one damped Gauss-Newton step; the same structure where that needs more damping."""
         S, W_Vinv, Vinv = self._reduced(damping)
         rhs = -(self.g - W_Vinv @ self.h.ravel())
-        delta = linalg.solve(S, rhs, assume_a="pos")
+        try:
+            delta = linalg.cho_solve(linalg.cho_factor(S), rhs)
+        except linalg.LinAlgError:
+            return self.structure
         along = self.h.ravel() + self.W.T @ delta
         points = -np.einsum("pij,pj->pi", Vinv, along.reshape(-1, 3))
         lenses = self.structure.lenses.copy().ravel()
@@ -195,7 +202,8 @@ class _System:
         count = len(Vinv)
         W_Vinv = (self.W @ sparse.bsr_matrix((Vinv, np.arange(count), np.arange(count + 1)))).tocsr()
         S = self.H - (W_Vinv @ self.W.T).toarray()
-        return S + damping * np.diag(np.diag(self.H) + 1e-12), W_Vinv, Vinv
+        diagonal = np.diag(self.H)
+        return S + np.diag(np.where(diagonal > 0, damping * diagonal, 1.0)), W_Vinv, Vinv  # 1: a view that saw nothing
 
 
 def _blocks(rows: Float64[np.ndarray, "o 2 c"], column: Int64[np.ndarray, "o"], count: int) -> sparse.csr_matrix:

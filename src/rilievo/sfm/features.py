@@ -189,12 +189,14 @@ def read_keypoints(database: Database, names: Sequence[str]) -> list[np.ndarray]
 def read_matches(database: Database, names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> list[Matches]:
     """The matches that survived verification, of pairs that have any."""
     with pycolmap.Database.open(database.path) as db:
-        ids = [None if (im := db.read_image_with_name(name)) is None else im.image_id for name in names]
+        images = [db.read_image_with_name(name) for name in names]
         found = []
         for i, j in pairs:
-            if ids[i] is None or ids[j] is None or not db.exists_two_view_geometry(ids[i], ids[j]):
+            first, second = images[i], images[j]
+            if first is None or second is None or not db.exists_two_view_geometry(first.image_id, second.image_id):
                 continue
-            inliers = np.asarray(db.read_two_view_geometry(ids[i], ids[j]).inlier_matches, dtype=np.int64)
+            pair = db.read_two_view_geometry(first.image_id, second.image_id)
+            inliers = np.asarray(pair.inlier_matches, dtype=np.int64)
             if len(inliers):
                 found.append(Matches(i, j, inliers.reshape(-1, 2)))
         return found

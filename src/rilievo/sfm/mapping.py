@@ -72,7 +72,7 @@ def triangulate(
     model.load(cache)
     for i, name in enumerate(names):
         image = model.find_image_with_name(name)
-        if image is None:
+        if image is None or image.frame is None:
             continue
         pose = pycolmap.Rigid3d(pycolmap.Rotation3d(cam_from_world[i, :3, :3]), cam_from_world[i, :3, 3])
         image.frame.set_cam_from_world(image.camera_id, pose)

@@ -8,7 +8,7 @@ x_cam + ω × x_cam + τ. The bundle adjustment needs nothing else, so that a co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -19,6 +19,7 @@ Rotations = Float64[np.ndarray, "n 3 3"]
 Translations = Float64[np.ndarray, "n 3"]
 
 
+@runtime_checkable
 class Motion(Protocol):
     """What the bundle adjustment asks of a motion."""
 
@@ -34,11 +35,6 @@ class Motion(Protocol):
 
     def moved(self, step: Float64[np.ndarray, "m"]) -> Motion: ...
 
-    @property
-    def has_free_scale(self) -> bool:
-        """Whether the world's frame and unit are free, so that seven directions change nothing."""
-        ...
-
 
 @dataclass(frozen=True)
 class FreeMotion:
@@ -46,7 +42,6 @@ class FreeMotion:
 
     R: Rotations
     t: Translations
-    has_free_scale = True
 
     def tangent(self) -> sparse.csr_matrix:
         return sparse.identity(6 * len(self.R), format="csr")
@@ -63,7 +58,6 @@ class FixedMotion:
 
     R: Rotations
     t: Translations
-    has_free_scale = False
 
     def tangent(self) -> sparse.csr_matrix:
         return sparse.csr_matrix((6 * len(self.R), 0))
@@ -83,7 +77,6 @@ class CircleMotion:
 
     frame: Float64[np.ndarray, "3 3"]
     angles: Float64[np.ndarray, "n"]
-    has_free_scale = False
 
     @property
     def R(self) -> Rotations:

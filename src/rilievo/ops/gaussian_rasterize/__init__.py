@@ -151,7 +151,7 @@ def _checked(
     opacities: Tensor,
     features: Tensor,
     background: Tensor | None,
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The same tensors in one precision, with a background."""
     _same_gaussians(means2d, conics=conics, depths=depths, radii=radii, opacities=opacities, features=features)
     means2d = _computable(means2d)

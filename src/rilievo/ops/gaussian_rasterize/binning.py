@@ -54,8 +54,8 @@ def bin_gaussians(
     tile_offsets = np.zeros(columns * rows + 1, np.int64)
     gaussian, slot = np.empty(len(tile_of_slot), np.int32), np.empty(len(tile_of_slot), np.int32)
     _deal(order, first_slot, tile_of_slot, tile_offsets, gaussian, slot)
-    half_height = torch.from_numpy(reach).to(means2d.dtype)
-    return *(torch.from_numpy(a) for a in (gaussian, slot, tile_offsets, first_slot)), half_height
+    pairs = torch.from_numpy(gaussian), torch.from_numpy(slot)
+    return *pairs, torch.from_numpy(tile_offsets), torch.from_numpy(first_slot), torch.from_numpy(reach).to(means2d)
 
 
 @kernel()

@@ -72,7 +72,7 @@ def project_gaussians(
 
     (x, y, depths), (fx, fy, cx, cy) = centres.unbind(-1), (K[0, 0], K[1, 1], K[0, 2], K[1, 2])
     means2d = torch.stack((fx * x / depths + cx, fy * y / depths + cy), dim=-1)
-    J = _jacobian(centres, fx, fy, cx, cy, width, height)
+    J = jacobian(centres, fx, fy, cx, cy, width, height)
     M = J @ rotation
     sharp = M @ covariances(quats[chosen], scales[chosen]) @ M.mT
     xx, xy, yy = sharp[:, 0, 0] + blur, sharp[:, 0, 1], sharp[:, 1, 1] + blur
@@ -95,7 +95,7 @@ def project_gaussians(
     return spread(means2d), spread(depths), spread(conics), found, spread(compensation)
 
 
-def _jacobian(centres: Tensor, fx: Tensor, fy: Tensor, cx: Tensor, cy: Tensor, width: int, height: int) -> Tensor:
+def jacobian(centres: Tensor, fx: Tensor, fy: Tensor, cx: Tensor, cy: Tensor, width: int, height: int) -> Tensor:
     """Of (x, y, z) ↦ (fx x/z, fy y/z), with x/z and y/z held within the margin around the picture."""
     x, y, z = centres.unbind(-1)
     margin_x, margin_y = MARGIN * width / (2 * fx), MARGIN * height / (2 * fy)

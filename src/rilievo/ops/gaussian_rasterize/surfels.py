@@ -115,13 +115,13 @@ def rasterize_surfels(
     """The picture, (height, width) pixels, of projected surfels; `near` and `far` scale the distortion alone."""
     width, height = size_px
     background = features.new_zeros(features.shape[1]) if background is None else background
-    inputs = (projection.means2d, projection.depths, projection.transforms, projection.normals, projection.radii)
-    inputs = (*inputs, opacities, features, background)
+    on_screen = (projection.means2d, projection.depths, projection.transforms, projection.normals, projection.radii)
     columns, rows = (torch.arange(n, device=features.device) for n in size_px)
     pixels_px = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
     at_once = max(1, CHUNK // max(1, len(opacities)))
     parts = [
-        checkpoint(_composited, *inputs, chunk, near, far, use_reentrant=False) for chunk in pixels_px.split(at_once)
+        checkpoint(_composited, *on_screen, opacities, features, background, chunk, near, far, use_reentrant=False)
+        for chunk in pixels_px.split(at_once)
     ]
     return SurfelRaster(*(torch.cat(field).unflatten(0, (height, width)) for field in zip(*parts)))
 

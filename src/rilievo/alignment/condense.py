@@ -26,7 +26,7 @@ from rilievo.alignment.known import KnownView
 from rilievo.alignment.problem import Fixed, Matches, Problem, Regression, Sightings, median_depths
 from rilievo.alignment.spanning_tree import kinematic_tree
 from rilievo.errors import clear
-from rilievo.matching.pair_result import Correspondences, PairResult
+from rilievo.matching.pair_result import Correspondences, PairPrediction, PairResult
 
 Pairs = Mapping[tuple[int, int], PairResult]
 """By (i, j) with i < j."""
@@ -77,7 +77,7 @@ def condense(
         median_depth=median_depths(torch.cat(core_depth), anchor_view, usable, len(views)),
         sightings=sightings,
         matches=matches,
-        regression=_regression(pairs, weak, sightings, sizes_hw),
+        regression=_regression(pairs, weak, sightings, views),
         tree=tree,
         confidence=torch.stack([view.confidence.mean() for view in views]),
         fixed=_fixed(known, sizes),
@@ -210,24 +210,32 @@ def _sighted(view: int, xy: Tensor, end: Hung, keep: Tensor, first_anchor: int) 
 
 
 def _regression(
-    pairs: Pairs, weak: list[tuple[int, int]], sightings: Sightings, sizes_hw: Sequence[tuple[int, int]]
+    pairs: Pairs, weak: list[tuple[int, int]], sightings: Sightings, views: tuple[CanonicalView, ...]
 ) -> Regression:
-    """Both photos' sightings of each weak pair, and where the partner's prediction puts these very pixels.
+    """Both photos' sightings of each weak pair, and where the partner's prediction puts these very pixels, in the unit
+    of the partner's canonical view.
 
-    The published code reads the prediction at the corner of each pixel's block instead.
+    The published code leaves every prediction in a unit of its own, and reads it at the corner of each pixel's block.
     """
     parts: list[tuple[Tensor, ...]] = []
     for i, j in weak:
         result = pairs[i, j]
         for view, partner, seen in ((i, j, result.ji), (j, i, result.ij)):
             own = torch.nonzero(sightings.view == view)[:, 0]
-            x, y = nearest_pixels(sightings.pixel[own], *sizes_hw[view])
-            target, weight = seen.X_2[y, x], seen.C_2[y, x]
+            x, y = nearest_pixels(sightings.pixel[own], *views[view].confidence.shape)
+            target, weight = _unit(seen, views[partner]) * seen.X_2[y, x], seen.C_2[y, x]
             good = torch.isfinite(target).all(dim=-1) & torch.isfinite(weight) & (weight > 0)
             own = own[good]
             parts.append((own, torch.full_like(own, partner), target[good], weight[good]))
     none = Regression.none(sightings.offset)
     return Regression(*_cat(parts, (none.sighting, none.frame, none.target, none.weight)))
+
+
+def _unit(prediction: PairPrediction, canonical: CanonicalView) -> Float[Tensor, ""]:
+    """Factor from a prediction to the canonical view of its first photo: the median ratio of their depths."""
+    ratio = canonical.points[..., 2] / prediction.X_1[..., 2]
+    good = torch.isfinite(ratio) & (ratio > 0) & (canonical.confidence > 0)
+    return ratio[good].median() if good.any() else torch.ones_like(ratio[0, 0])
 
 
 def _fixed(known: Mapping[int, KnownView], sizes: Tensor) -> Fixed:

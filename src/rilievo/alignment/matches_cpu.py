@@ -52,8 +52,14 @@ def _tamed(e, gamma, offset):
     """γ-loss of a distance, and its derivative over the distance."""
     if gamma == 1.0:
         return e, (1.0 / e if e > 0 else 0.0)
-    grown = (e + offset) ** gamma
-    return grown - offset**gamma, (gamma * grown / (e + offset) / e if e > 0 else 0.0)
+    at = e + offset
+    if gamma == 0.5:  # powers are dear, and the usual ones have roots
+        grown = np.sqrt(at)
+    elif gamma == 1.5:
+        grown = at * np.sqrt(at)
+    else:
+        grown = at**gamma
+    return grown - offset**gamma, (gamma * grown / (at * e) if e > 0 else 0.0)
 
 
 @inlined

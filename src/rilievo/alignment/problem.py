@@ -103,8 +103,7 @@ class Problem:
     """Weight of each view in intrinsics that are shared."""
     fixed: Fixed
     world_from_cam: Float[Tensor, "n 4 4"] | None = None
-    """Poses to start from, or to keep where `fixed.pose`; NaN where a view's is not known. Views of unknown poses start
-    looking at the same place as their parents in the tree."""
+    """Poses to start from, or to keep where `fixed.pose`; None starts with all cameras looking at one place."""
     start_sizes: Float[Tensor, "n"] | None = None
     """Factors from core depths to the world of the known poses; None is 1."""
 

@@ -149,24 +149,17 @@ class Parametrisation:
         return state if p.world_from_cam is None else self.placed(state, p.world_from_cam)
 
     def placed(self, state: SceneState, world_from_cam: Float[Tensor, "n 4 4"]) -> SceneState:
-        """The state with these poses of the cameras, up to the world's scale; a pose with NaN is left to follow its
-        parent."""
-        R, t = world_from_cam[:, :3, :3].clone(), world_from_cam[:, :3, 3]
-        known = torch.isfinite(world_from_cam).all(-1).all(-1).tolist()
+        """The state with these poses of the cameras, up to the world's scale."""
+        R, t = world_from_cam[:, :3, :3], world_from_cam[:, :3, 3]
         focal, pp = self._intrinsics(state)
         place = t + (R @ self._in_front(state.log_size.exp(), focal, pp)[..., None]).squeeze(-1)
-        rotation, translation = state.rotation.clone(), state.translation.clone()
-        for view in self.order:
-            parent = self.parents[view]
-            if parent < 0:
-                up, at = torch.eye(3, dtype=R.dtype, device=R.device), torch.zeros_like(t[0])
-            else:
-                up, at = R[parent], place[parent]
-            if not known[view]:
-                R[view], place[view] = up, at
-            rotation[view] = so3.quaternion_from_matrix(up.mT @ R[view])
-            translation[view] = up.mT @ (place[view] - at)
-        return SceneState(state.principal_point, state.log_focal, rotation, translation, state.log_size, state.depth)
+        rotation, translation = R.clone(), place.clone()
+        for view, parent in enumerate(self.parents):
+            if parent >= 0:
+                rotation[view] = R[parent].mT @ R[view]
+                translation[view] = R[parent].mT @ (place[view] - place[parent])
+        turned = so3.quaternion_from_matrix(rotation)
+        return SceneState(state.principal_point, state.log_focal, turned, translation, state.log_size, state.depth)
 
     def geometry(self, state: SceneState) -> Geometry:
         """The cameras and anchor depths of a state; differentiable."""

@@ -24,12 +24,16 @@ from rilievo.alignment.clean import cleaned_confidence
 from rilievo.alignment.condense import Masks, Pairs, condense
 from rilievo.alignment.config import SparseConfig
 from rilievo.alignment.dense import DenseView, densify
-from rilievo.alignment.known import KnownView, sizes_from_poses
+from rilievo.alignment.known import KnownView
 from rilievo.alignment.problem import Problem
 from rilievo.alignment.residuals import points_of
 from rilievo.alignment.scene_state import Geometry
-from rilievo.alignment.solve import Progress, solve
-from rilievo.geometry import se3
+from rilievo.alignment.solve import Progress, coarse_stage, solve
+from rilievo.geometry import se3, sim3
+from rilievo.geometry.alignment import align_cameras
+
+ROUGH_ITERATIONS = 200
+"""Steps of the solution that finds the scale of known poses."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def align_sparse(
     everything, and where matches do not join all views.
     """
     condensed = condense(pairs, sizes_hw, config, masks, known)
-    problem, anchor_pose = _placed(condensed.problem, known or {})
+    problem, anchor_pose = _placed(condensed.problem, known or {}, config)
     solution = solve(problem, config.form, config.stages, progress)
     geometry = solution.geometry
     if anchor_pose is not None:
@@ -96,27 +100,35 @@ def align_sparse(
     return SparseAlignment(geometry, problem, condensed.views, solution.losses)
 
 
-def _placed(problem: Problem, known: Mapping[int, KnownView]) -> tuple[Problem, tuple[int, Tensor] | None]:
+def _placed(
+    problem: Problem, known: Mapping[int, KnownView], config: SparseConfig
+) -> tuple[Problem, tuple[int, Tensor] | None]:
     """The problem with its known poses, and the view and pose that only say where the world is, if there is one such.
 
-    A single kept pose cannot hold the scale: the world is solved freely and then moved to it.
+    The world is first solved coarsely without the poses, then moved and scaled onto them: so views of unknown poses,
+    and all depths, start at the known world's scale. A single kept pose cannot hold the scale: it is let go of until
+    the world is solved, and then moved to.
     """
     poses = {view: fact.world_from_cam for view, fact in known.items() if fact.world_from_cam is not None}
     if not poses:
         return problem, None
-    like, frame = problem.sizes, None
-    kept = torch.nonzero(problem.fixed.pose)[:, 0].tolist()
+    frame, kept = None, torch.nonzero(problem.fixed.pose)[:, 0].tolist()
+    free = replace(problem, fixed=replace(problem.fixed, pose=torch.zeros_like(problem.fixed.pose)))
     if len(kept) == 1:
-        frame = kept[0], poses[kept[0]].to(like)
-        problem = replace(problem, fixed=replace(problem.fixed, pose=torch.zeros_like(problem.fixed.pose)))
-    world_from_cam = like.new_full((problem.views, 4, 4), torch.nan)
-    for view, pose in poses.items():
-        world_from_cam[view] = pose.to(like)
-    is_known = torch.isfinite(world_from_cam).all(-1).all(-1)
-    sizes = sizes_from_poses(problem, is_known, world_from_cam.nan_to_num())
+        frame, problem = (kept[0], poses[kept[0]].to(problem.sizes)), free
+    rough = solve(free, config.form, [coarse_stage(ROUGH_ITERATIONS, config.coarse_rate)]).geometry
+    views = list(poses)
+    there = torch.stack([poses[view].to(problem.sizes) for view in views])
+    world_from_rough = align_cameras(rough.world_from_cam[views].double(), there.double())
+    scale, R, t = (part.to(problem.sizes) for part in sim3.split(world_from_rough))
+    moved = _moved(replace(rough, t=scale * rough.t), se3.compose(R, t))
+    start = moved.world_from_cam
+    start[views] = there
+    ratio = scale * rough.depth / problem.core_depth
+    sizes = torch.stack([ratio[problem.anchor_view == view].median() for view in range(problem.views)])
     sizes = torch.where(problem.fixed.depth, 1.0, sizes)
-    tree = problem.tree.rerooted(kept[0] if kept else min(poses))
-    return replace(problem, world_from_cam=world_from_cam, start_sizes=sizes, tree=tree), frame
+    tree = problem.tree.rerooted(kept[0] if kept else views[0])
+    return replace(problem, world_from_cam=start, start_sizes=sizes, tree=tree), frame
 
 
 def _moved(geometry: Geometry, new_from_world: Float[Tensor, "4 4"]) -> Geometry:

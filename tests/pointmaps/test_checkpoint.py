@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import pickle
+import sys
 
 import pytest
 import torch
@@ -162,6 +163,14 @@ def test_damaged_hub_files_are_told(tmp_path):
         load_network(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(ARGUMENTS))
     with pytest.raises(UserError, match=r"model\.safetensors.*damaged"):
+        load_network(tmp_path)
+
+
+def test_without_the_package_the_other_layout_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    for name in ("model.safetensors", "config.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r"pip install safetensors, or give the official \.pth"):
         load_network(tmp_path)
 
 

@@ -77,9 +77,16 @@ def read_pickle(path: Path) -> tuple[NetworkConfig, State]:
 
 def read_safetensors(path: Path, config: Path) -> tuple[NetworkConfig, State]:
     """Config and tensors as the hub stores them. Raises `UserError` where either file is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise clear(
+            f"weights {path}",
+            expected="the package safetensors to read them with",
+            got="none installed",
+            do="pip install safetensors, or give the official .pth",
+        ) from error
     try:
         arguments = json.loads(config.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ def command(argv: Sequence[str]) -> None:
         asked.threads,
     )
     aligned = align(found, asked.output, settings, known, _shown)
+    shutil.rmtree(asked.output / ".frames", ignore_errors=True)
     print(_report(asked.output, found, aligned))
 
 

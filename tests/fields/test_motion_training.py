@@ -83,9 +83,9 @@ def test_published_steps_in_double_precision(archives, size):
 @pytest.mark.golden
 @pytest.mark.parametrize("case", ["stage1_small", "stage1_small_nosmooth", "stage1_full"])
 def test_published_steps_in_single_precision(archives, case):
-    """After the first step the full case is chaos: Adam makes full steps of the rounding of tiny gradients. In the small
-    case that holds for the few numbers whose gradient vanishes (s of the last layer, undone at once); they are left
-    out.
+    """After the first step the full case is chaos: Adam makes full steps of the rounding of tiny gradients. In the
+    small case that holds for the few numbers whose gradient vanishes (s of the last layer, undone at once); they are
+    left out.
     """
     arrays, run = archives[2], Run(archives, case, torch.float32)
     rel(run.losses[:1], arrays[f"{case}/loss"][:1], 1e-6)

@@ -37,7 +37,7 @@ def test_packed_visibility_is_unpacked_to_the_width(tmp_path, flow):
 
 def test_a_flow_of_another_size_is_refused_with_both_sizes(tmp_path, flow):
     write_flow(tmp_path / "a.flo", flow)
-    with pytest.raises(UserError, match="20x10.*11x7"):
+    with pytest.raises(UserError, match=r"20x10.*11x7"):
         read_flow(tmp_path / "a.flo", size_px=(20, 10))
 
 
@@ -46,7 +46,7 @@ def test_a_flow_of_another_size_is_refused_with_both_sizes(tmp_path, flow):
 )
 def test_a_damaged_flo_is_refused_by_name(tmp_path, content):
     (tmp_path / "broken.flo").write_bytes(content)
-    with pytest.raises(UserError, match="broken.flo"):
+    with pytest.raises(UserError, match=r"broken\.flo"):
         read_flow(tmp_path / "broken.flo")
 
 

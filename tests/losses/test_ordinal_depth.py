@@ -115,12 +115,15 @@ def test_published_correlations_and_differences(published, scene):
         torch.testing.assert_close(order.pearson_either(a, b).detach().double(), exact, rtol=1e-5, atol=0)
         # the published number has lost up to a hundredth of itself to the rounding of 1/(g + 200) in single precision
         torch.testing.assert_close(exact, published[f"{scene}/pearson_fsgs{name}"].double(), rtol=1.2e-2, atol=0)
-    published.check(f"{scene}/pearson_metric_depth_selectmasked", order.pearson(seen, g[mask]), r)
+    exact = order.pearson(seen.detach().double(), g[mask].double())
+    torch.testing.assert_close(order.pearson(seen, g[mask]).detach().double(), exact, rtol=1e-5, atol=1e-7)
+    name = f"{scene}/pearson_metric_depth_selectmasked"  # loses digits, though fewer
+    torch.testing.assert_close(exact, published[name].double(), rtol=2e-3, atol=0)
     known = g > 0
     published.check(f"{scene}/l1", (r[0][known] - g[known]).abs().mean(), r)
     published.check(f"{scene}/l2", (r[0][known] - g[known]).square().mean(), r)
     plain = order.correlation(g.flatten(), r.detach().flatten())
-    torch.testing.assert_close(plain, published[f"{scene}/pearson"], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(plain, published[f"{scene}/pearson"], rtol=2e-3, atol=0)  # single precision again
 
 
 @pytest.mark.golden

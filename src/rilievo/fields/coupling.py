@@ -17,6 +17,7 @@ little and makes a step's cost nearly independent of the number of points.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -43,8 +44,7 @@ class LeakyMLP(nn.Module):
 
     def __init__(self, sizes: list[int], generator: torch.Generator | None = None) -> None:
         super().__init__()
-        pairs = zip(sizes[:-1], sizes[1:])
-        self.layers = nn.ModuleList(uniform_linear(a, b, 1 / math.sqrt(a), generator) for a, b in pairs)
+        self.layers = nn.ModuleList(uniform_linear(a, b, 1 / math.sqrt(a), generator) for a, b in pairwise(sizes))
 
     def forward(self, x: Float[Tensor, "*n in"]) -> Float[Tensor, "*n out"]:
         return after_first(self, linear(self.layers[0], x))  # type: ignore[arg-type]

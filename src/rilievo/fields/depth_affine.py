@@ -1,8 +1,8 @@
 """An affine map of the image plane that depends on depth and time: the first step of OmniMotion's bijection (Wang et
 al. 2023, arXiv:2306.05422).
 
-(x, y) ← A(t, z) (x, y) + τ(t, z), z untouched, so it can be undone at the same t and z. A network reads sines and cosines
-of z at π 2^k, then t and z as they are, and gives θ = (angle, log scale x, shift x, log scale y, shift y):
+(x, y) ← A(t, z) (x, y) + τ(t, z), z untouched, so it can be undone at the same t and z. A network reads sines and
+cosines of z at π 2^k, then t and z as they are, and gives θ = (angle, log scale x, shift x, log scale y, shift y):
 
     A = [[cos·e^{θ₁}, -sin·e^{θ₁}], [sin·e^{θ₃}, cos·e^{θ₃}]],  τ = (θ₂, θ₄).
 
@@ -12,6 +12,7 @@ MoDGS's own class cannot run with it (shapes disagree there); this follows its a
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +38,7 @@ class DepthAffine(nn.Module):
         super().__init__()
         self.frequencies = frequencies
         sizes = [2 * frequencies + 2, *[width] * (layers - 1), 5]
-        pairs = zip(sizes[:-1], sizes[1:])
-        self.layers = nn.ModuleList(uniform_linear(a, b, 1 / math.sqrt(a), generator) for a, b in pairs)
+        self.layers = nn.ModuleList(uniform_linear(a, b, 1 / math.sqrt(a), generator) for a, b in pairwise(sizes))
 
     def theta(self, x: Float[Tensor, "b n 3"], times: Float[Tensor, "b"]) -> Float[Tensor, "b n 5"]:
         depth = x[..., 2]

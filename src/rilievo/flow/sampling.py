@@ -54,8 +54,8 @@ def inside(at: Float[Tensor, "h w 2"]) -> Bool[Tensor, "h w"]:
 
 
 def resize_flow(flow: Float[Tensor, "h w 2"], height: int, width: int) -> Float[Tensor, "{height} {width} 2"]:
-    """The flow of a picture of another size: resampled bilinearly (pixel areas meet at the border, nothing is averaged),
-    components scaled by the ratio of sizes.
+    """The flow of a picture of another size: resampled bilinearly (pixel areas meet at the border, nothing is
+    averaged), components scaled by the ratio of sizes.
     """
     planes = flow.permute(2, 0, 1)[None]
     resampled = F.interpolate(planes, (height, width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)

@@ -1,5 +1,5 @@
-"""Depth that is right up to order: rendered depth r against an estimate g whose scale and shift mean nothing (MoDGS, Liu
-et al. 2024, arXiv:2406.00434, section 3.3).
+"""Depth that is right up to order: rendered depth r against an estimate g whose scale and shift mean nothing (MoDGS,
+Liu et al. 2024, arXiv:2406.00434, section 3.3).
 
 Pairs of pixels are compared instead of values. Two independent shuffles of the valid pixels make the pairs
 (`random_pairs`); a pixel may meet itself, which no loss here minds. Larger depth is farther in both.

@@ -101,5 +101,5 @@ class InvertibleMotion(nn.Module):
 
     def _to_time(self, y: Tensor, times: Tensor, features: Tensor) -> Tensor:
         for layer in reversed(self.layers):  # type: ignore[arg-type]
-            y = layer.to_time(y, features)
+            y = layer.to_time(y, features)  # type: ignore[operator]
         return y if self.affine is None else self.affine.to_time(y, times)

@@ -57,7 +57,7 @@ def occluded(
     The target x + f lies in the picture and makes its own round trip within `within_px`, while x itself misses by more
     than `beyond_px`.
     """
-    target = index_grid(*flow.shape[:2], flow) + flow
+    target = index_grid(flow.shape[0], flow.shape[1], flow) + flow
     returned = target + sample(back, target)
     again = returned + sample(flow, returned)
     steady = (again - target).norm(dim=-1) < within_px
@@ -68,6 +68,6 @@ def similarity(
     features: Float[Tensor, "fh fw c"], others: Float[Tensor, "fh fw c"], flow: Float[Tensor, "h w 2"]
 ) -> Float[Tensor, "h w"]:
     """Cosine between the features of each pixel and of its target; feature maps may be coarser than the flow."""
-    at = index_grid(*flow.shape[:2], flow)
+    at = index_grid(flow.shape[0], flow.shape[1], flow)
     size = (flow.shape[0], flow.shape[1])
     return torch.cosine_similarity(sample(features, at, size=size), sample(others, at + flow, size=size), dim=-1)

@@ -89,7 +89,7 @@ def chained(
                 doubted = ~(pairs.cycle[i, j] | pairs.occluded[i, j])
                 through = flows[i, k] + carried(flows[k, j], flows[i, k])
                 flows[i, j] = torch.where(doubted[..., None], through, flows[i, j])
-                target = index_grid(*through.shape[:2], through) + through
+                target = index_grid(through.shape[0], through.shape[1], through) + through
                 color_change = (sample(images[j], target) - images[i]).norm(dim=-1)
                 held = doubted & cycle[i, k] & (color_change < SAME_COLOR)
                 if features is not None:

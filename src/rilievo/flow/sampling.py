@@ -44,7 +44,7 @@ def carried(
     field: Float[Tensor, "h w c"], flow: Float[Tensor, "h w 2"], mode: Literal["bilinear", "bicubic"] = "bilinear"
 ) -> Float[Tensor, "h w c"]:
     """The field of the other frame, brought back along `flow`: field(x + flow(x)), zero outside."""
-    return sample(field, index_grid(*flow.shape[:2], flow) + flow, mode=mode)
+    return sample(field, index_grid(flow.shape[0], flow.shape[1], flow) + flow, mode=mode)
 
 
 def inside(at: Float[Tensor, "h w 2"]) -> Bool[Tensor, "h w"]:

@@ -38,7 +38,7 @@ def flow_pearson(
     rendered: Float[Tensor, "h w 2"], target: Float[Tensor, "h w 2"], mask: Bool[Tensor, "h w"]
 ) -> Float[Tensor, ""]:
     """1 - correlation, the mean of both components."""
-    return 1 - sum(correlation(rendered[mask][:, c], target[mask][:, c]) for c in (0, 1)) / 2
+    return 1 - torch.stack([correlation(rendered[mask][:, c], target[mask][:, c]) for c in (0, 1)]).mean()
 
 
 def _by_longest(flow: Tensor) -> Tensor:

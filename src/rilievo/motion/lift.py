@@ -34,7 +34,7 @@ def point_map(depth: Float[Tensor, "h w"], K: Float[Tensor, "3 3"], world_from_c
     """World points of a depth map (z along the optical axis; 0, negative and NaN mean unknown), in depth's dtype."""
     known = depth.isfinite() & (depth > 0)
     z = torch.where(known, depth, 0)
-    centers = index_grid(*depth.shape, depth) + 0.5
+    centers = index_grid(depth.shape[0], depth.shape[1], depth) + 0.5
     rays = torch.cat((centers, torch.ones_like(z)[..., None]), dim=-1) @ torch.linalg.inv(K.double()).mT.to(depth)
     pose = world_from_cam.to(depth)
     return PointMap((rays * z[..., None]) @ pose[:3, :3].mT + pose[:3, 3], known)

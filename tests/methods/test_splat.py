@@ -13,7 +13,6 @@ from rilievo.data.load import load_scene
 from rilievo.data.scene import PointCloud
 from rilievo.engine import checkpoint, config_file
 from rilievo.engine.fit import fit as train
-from rilievo.engine.stretch import stretched
 from rilievo.engine.view_sampler import ViewSampler
 from rilievo.engine.workspace import Workspace
 from rilievo.errors import UserError
@@ -23,6 +22,7 @@ from rilievo.methods.splat.config import PRESETS, SplatConfig
 from rilievo.methods.splat.model import SplatModel
 from rilievo.methods.splat.module import SplatModule
 from rilievo.methods.splat.start import agreed_points, first_cloud
+from rilievo.stretch import stretched
 
 SMOKE = PRESETS["smoke"]
 

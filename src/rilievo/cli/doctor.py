@@ -12,12 +12,26 @@ from importlib.metadata import PackageNotFoundError, version
 from rilievo import __version__
 from rilievo.cli.arguments import parse
 
-LIBRARIES = ("torch", "numpy", "scipy", "numba", "pytorch-lightning", "pillow", "trimesh", "viser", "tyro")
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "numba",
+    "pytorch-lightning",
+    "pillow",
+    "pycolmap",
+    "opencv-python-headless",
+    "trimesh",
+    "safetensors",
+    "huggingface_hub",
+    "viser",
+    "tyro",
+)
 
 OPTIONAL = {
     "av": "mp4 files; pip install 'rilievo[video]', or render into a folder of pictures",
     "triton": "GPU kernels; comes with the CUDA build of torch (https://pytorch.org/get-started/locally)",
-    "safetensors": "LPIPS weights in that format for `rilievo evaluate --lpips`; .pth files are read without it",
+    "scikit-image": "TV-L1 optical flow; pip install 'rilievo[flow]', or use another method",
 }
 
 

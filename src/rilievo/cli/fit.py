@@ -18,9 +18,9 @@ import tyro
 from rilievo.cli.arguments import Device, Output, parse
 from rilievo.cli.report import describe
 from rilievo.engine.method import Method, available
-from rilievo.engine.stretch import stretched
 from rilievo.engine.workspace import Record, SceneSource, Workspace, require_free
 from rilievo.errors import UserError, clear
+from rilievo.stretch import stretched
 
 if TYPE_CHECKING:
     from rilievo.data.scene import Scene

@@ -89,4 +89,4 @@ def _listing(folder: Path) -> Listing:
     )
 
 
-_POSES = "poses come from `rilievo align` (not available yet; until then COLMAP makes them)"
+_POSES = "find them first: rilievo align PHOTOS -o SCENE"

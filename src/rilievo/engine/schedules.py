@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rilievo.engine.stretch import Step
 from rilievo.errors import clear
+from rilievo.stretch import Step
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rilievo.engine.schedules import Exponential, Rate, Stairs, hold, warmup
-from rilievo.engine.stretch import Step, Steps
 from rilievo.errors import clear
+from rilievo.stretch import Step, Steps
 
 
 @dataclass(frozen=True)

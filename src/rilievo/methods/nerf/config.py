@@ -7,7 +7,7 @@ from typing import Literal
 
 from rilievo.engine.schedules import Constant, Schedule
 from rilievo.engine.settings import FitConfig, HashGridConfig, MlpConfig, OccupancyConfig, OptimConfig
-from rilievo.engine.stretch import Step
+from rilievo.stretch import Step
 
 
 @dataclass(frozen=True)

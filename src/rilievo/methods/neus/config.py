@@ -14,7 +14,7 @@ from rilievo.engine.settings import (
     OccupancyConfig,
     OptimConfig,
 )
-from rilievo.engine.stretch import Step
+from rilievo.stretch import Step
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Literal
 
 from rilievo.engine.schedules import Constant, Schedule
 from rilievo.engine.settings import FitConfig
-from rilievo.engine.stretch import Step, Steps
 from rilievo.errors import clear
 from rilievo.gaussians.settings import DensifyConfig, RatesConfig, RelocationConfig
+from rilievo.stretch import Step, Steps
 
 
 @dataclass(frozen=True)

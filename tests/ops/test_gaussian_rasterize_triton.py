@@ -1,32 +1,14 @@
 """The GPU kernels of Gaussians: their arithmetic in Triton's interpreter, and that they compile without a GPU."""
 
-import importlib.util
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from .test_ray_triton import compiled
+from .without_gpu import NEEDS_TRITON, assert_interpreted, compiled
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None,
-    reason="triton is not installed: it comes with CUDA builds of torch, or by `pip install triton`",
-)
+pytestmark = NEEDS_TRITON
 
 
 def test_gpu_kernels_agree_with_the_processor_in_the_interpreter():
-    tests = Path(__file__).with_name("interpreted_splat_kernels.py")
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert_interpreted("interpreted_splat_kernels.py")
 
 
 @pytest.mark.parametrize("name", ["_composite", "_composite_backward"])

@@ -1,33 +1,15 @@
 """The GPU kernels of rays: their arithmetic in Triton's interpreter, and that they compile without a GPU at hand."""
 
-import importlib.util
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None,
-    reason="triton is not installed: it comes with CUDA builds of torch, or by `pip install triton`",
-)
+from .without_gpu import NEEDS_TRITON, assert_interpreted, compiled
 
-AMPERE = ("cuda", 80, 32)
+pytestmark = NEEDS_TRITON
 
 
 def test_gpu_kernels_agree_with_the_processor_in_the_interpreter():
-    tests = Path(__file__).with_name("interpreted_ray_kernels.py")
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert_interpreted("interpreted_ray_kernels.py")
 
 
 @pytest.mark.parametrize("number", ["fp32", "fp64"])
@@ -58,18 +40,6 @@ def test_the_walk_compiles_for_a_gpu_and_never_fuses_product_and_sum(unbounded, 
     types |= {"rays": "i32", "resolution": "i32", "limit": "i64"}
     choices = {"unbounded": unbounded, "growing": growing, "counting": counting, "lanes": cuda.LANES}
     assert "fma.rn.f32" not in compiled(cuda._walk_rays, types, choices)
-
-
-def compiled(kernel, types, constants) -> str:
-    """The kernel as PTX for an Ampere GPU; none is needed for this."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    signature = {name: types.get(name, "constexpr") for name in kernel.arg_names}
-    source = ASTSource(kernel, signature, constexprs=constants)
-    options = {"num_warps": 1, "enable_fp_fusion": False}
-    return triton.compile(source, target=GPUTarget(*AMPERE), options=options).asm["ptx"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rilievo.alignment.canonical import CanonicalView
-from rilievo.alignment.clean import cleaned_confidence
+from rilievo.alignment.cleaning import clean_pointcloud
 from rilievo.alignment.condense import Masks, Pairs, condense
 from rilievo.alignment.config import SparseConfig
 from rilievo.alignment.dense import DenseView, densify
@@ -67,9 +67,9 @@ class SparseAlignment:
         views = densify(self.geometry, self.views)
         if not clean:
             return views
-        confidence = cleaned_confidence(
+        confidence = clean_pointcloud(
             [view.confidence for view in views],
-            _intrinsics(self.geometry.focal, self.geometry.principal_point),
+            self.K,
             self.world_from_cam,
             [view.depth for view in views],
             [view.points for view in views],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from rilievo.alignment.cleaning import clean_pointcloud
 from rilievo.alignment.focal import FocalFrom, focal_from_pointmap
 from rilievo.alignment.pointmap_graph.align import (
     PointmapGraphConfig,
@@ -17,7 +18,6 @@ from rilievo.alignment.pointmap_graph.align import (
     first_state,
     learning_rate,
 )
-from rilievo.alignment.pointmap_graph.cleaning import clean_pointcloud
 from rilievo.alignment.pointmap_graph.confidence import loss_weight
 from rilievo.alignment.pointmap_graph.graph import PointmapGraph
 from rilievo.alignment.pointmap_graph.known import KnownViews

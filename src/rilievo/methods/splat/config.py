@@ -90,15 +90,15 @@ PAPER = SplatConfig(
 
 FAST = replace(
     PAPER,
-    fit=FitConfig(steps=1500, samples=0, checkpoint_every=250, preview_every=750),
+    fit=FitConfig(steps=1200, samples=0, checkpoint_every=200, preview_every=600),
     strategy="relocate",
-    relocation=RelocationConfig(start=100, end=1300, every=50, growth=1.05, max_gaussians=40_000),
+    relocation=RelocationConfig(start=100, end=1050, every=50, growth=1.05, max_gaussians=40_000),
     rates=RatesConfig(means=3.2e-4, means_final=6.4e-6, sh_rest=5e-4, final=0.1),
     losses=SplatLosses(rgb_l1=Constant(1.0), opacity=Constant(0.01), scale=Constant(0.01)),
     start=StartConfig(count=25_000, depths=32),
     sh_degree=2,
     sh_every=500,
-    doublings=(400, 1000),
+    doublings=(400, 900),
     background_color="random",
 )
 """Few Gaussians, small pictures first, moved about instead of multiplied: minutes on two CPU cores."""

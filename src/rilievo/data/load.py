@@ -12,7 +12,11 @@ from rilievo.data.cameras_json import is_cameras_json, list_cameras_json
 from rilievo.data.colmap import is_colmap, list_colmap
 from rilievo.data.dtu import is_dtu, list_dtu
 from rilievo.data.frame import Listing
+from rilievo.data.hypernerf import is_hypernerf, list_hypernerf
 from rilievo.data.image_files import images_in
+from rilievo.data.llff import is_llff, list_llff
+from rilievo.data.modgs_selfmade import is_modgs_selfmade, list_modgs_selfmade
+from rilievo.data.nvidia_dynamic import is_nvidia_dynamic, list_nvidia_dynamic
 from rilievo.data.scene import MaskMeaning, Scene
 from rilievo.data.transforms import is_transforms, list_transforms
 from rilievo.errors import clear
@@ -23,8 +27,12 @@ _LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Listing]], ...] =
     (is_blender, list_blender),
     (is_transforms, list_transforms),
     (is_cameras_json, list_cameras_json),
+    (is_hypernerf, list_hypernerf),
+    (is_nvidia_dynamic, list_nvidia_dynamic),  # has sparse/ for its test cameras
+    (is_modgs_selfmade, list_modgs_selfmade),
     (is_dtu, list_dtu),
     (is_colmap, list_colmap),
+    (is_llff, list_llff),  # often beside a COLMAP model, which has the lens too
 )
 
 
@@ -38,7 +46,8 @@ def load_scene(
     region: Sequence[float | int] | None = None,
     verify: bool = True,
 ) -> Scene:
-    """Open a capture: Blender, nerfstudio or instant-ngp, COLMAP, DTU/NeuS/IDR/BlendedMVS, or `cameras.json`.
+    """Open a capture: Blender, nerfstudio or instant-ngp, COLMAP, LLFF, DTU/NeuS/IDR/BlendedMVS, HyperNeRF or iPhone,
+    a clip as MoDGS prepares it, or `cameras.json`.
 
     Photos shrink by `downscale`, and further until neither side exceeds `max_side`; cameras follow. `mask_meaning` says
     what masks mean where the layout leaves it open, or overrides it. Every `holdout`-th view by name (None: 8th, 0:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from rilievo.cli.arguments import Output, parse
+from rilievo.cli.arguments import Device, Output, parse
 from rilievo.errors import UserError, clear
 
 if TYPE_CHECKING:
-    from rilievo.sfm.align import Aligned
+    from rilievo.data.scene import Dropped
+    from rilievo.pipelines.pair_plan import PhotoPredictor
+    from rilievo.pipelines.pointmap_align import Progress
+    from rilievo.sfm.align import Known
     from rilievo.sfm.photos import PhotoSet
 
 LISTED = 10
+
+SFM_ONLY = ("mapper", "pairs", "max_side")
+NETWORKS_ONLY = ("weights", "graph", "bfloat16", "device")
 
 
 @dataclass(frozen=True)
@@ -32,10 +40,21 @@ class Align:
     """A folder of photos, or a video file."""
     output: Output
     """The scene folder to write."""
-    method: Literal["sfm"] = "sfm"
-    """sfm: SIFT features and bundle adjustment."""
+    method: Literal["sfm", "mast3r", "dust3r"] = "sfm"
+    """sfm: SIFT features and bundle adjustment. mast3r, dust3r: pointmaps by a network, for photos with little overlap
+    or texture; they need published weights."""
+    weights: str | None = None
+    """The network's weights: a .pth, a .safetensors beside its config.json, or a hub id; the published ones of that
+    name when left out."""
+    graph: str = "auto"
+    """Which photos a network compares: complete, swin-W, logwin-W, oneref-R, retrieval or retrieval-A-K; complete up
+    to 20 photos and retrieval beyond when left out."""
+    bfloat16: bool = False
+    """Let the network multiply in half precision: faster on GPUs, half a percent less exact."""
+    device: Device = "auto"
+    """Where the network runs."""
     masks: Path | None = None
-    """Masks named after the photos, white on the object; features are looked for there alone."""
+    """Masks named after the photos, white on the object; nothing outside them takes part."""
     mask_meaning: Literal["object", "ignore"] | None = None
     """What lies outside a mask: nothing (object, the default), or what nobody knows (ignore)."""
     turntable: bool = False
@@ -65,10 +84,10 @@ def command(argv: Sequence[str]) -> None:
         raise UserError(
             "align: expected --threads >= 1, --max-side >= 64 and --frames >= 2; correct the one that is not"
         )
+    _require_fitting(asked)
 
     from rilievo.data.scene import MaskMeaning
-    from rilievo.sfm.align import AlignSettings, Known, align
-    from rilievo.sfm.features import FeatureSettings
+    from rilievo.sfm.align import Known
     from rilievo.sfm.known import known_lens, known_poses
     from rilievo.sfm.photos import find_photos
 
@@ -77,8 +96,8 @@ def command(argv: Sequence[str]) -> None:
             str(asked.photos), expected="a folder of photos or a video", got="nothing there", do="check the path"
         )
     meaning = None if asked.mask_meaning is None else MaskMeaning(asked.mask_meaning)
-    folder, is_video = asked.photos, asked.photos.is_file()
-    if is_video:
+    folder = asked.photos
+    if folder.is_file():
         from rilievo.sfm.video import frames_of_video
 
         folder = frames_of_video(asked.photos, asked.output / ".frames", asked.frames)
@@ -88,15 +107,75 @@ def command(argv: Sequence[str]) -> None:
         None if asked.intrinsics is None else known_lens(asked.intrinsics, found),
         None if asked.poses is None else known_poses(asked.poses, found),
     )
+    if asked.method == "sfm":
+        _by_features(asked, found, known)
+    else:
+        _by_pointmaps(asked, found, known)
+    shutil.rmtree(asked.output / ".frames", ignore_errors=True)
+
+
+def _by_features(asked: Align, found: PhotoSet, known: Known) -> None:
+    from rilievo.sfm.align import AlignSettings, align
+    from rilievo.sfm.features import FeatureSettings
+
     settings = AlignSettings(
-        FeatureSettings(asked.max_side, pairs="sequential" if is_video and asked.pairs == "auto" else asked.pairs),
+        FeatureSettings(
+            asked.max_side, pairs="sequential" if asked.photos.is_file() and asked.pairs == "auto" else asked.pairs
+        ),
         asked.mapper,
         asked.turntable,
         asked.threads,
     )
     aligned = align(found, asked.output, settings, known, _shown)
-    shutil.rmtree(asked.output / ".frames", ignore_errors=True)
-    print(_report(asked.output, found, aligned))
+    points = len(set(aligned.tracks.point.tolist()))
+    print(_report(asked.output, found, len(aligned.views), points, aligned.notes, aligned.dropped))
+
+
+def _by_pointmaps(asked: Align, found: PhotoSet, known: Known) -> None:
+    from rilievo.pipelines.pointmap_align import PointmapSettings, align, plan_alignment
+
+    assert asked.method != "sfm"
+    settings = PointmapSettings(asked.method, asked.graph, asked.turntable)
+    predictor, licence = _network(asked)
+    print(f"weights: {licence}")
+    plan = plan_alignment(found, predictor, settings)
+    print(plan)
+    with _bar() as progress:
+        aligned = align(plan, found, predictor, asked.output, settings, known, progress)
+    print(_report(asked.output, found, len(aligned.photos), aligned.points, aligned.notes, aligned.dropped))
+
+
+def _network(asked: Align) -> tuple[PhotoPredictor, str]:
+    """The network that was asked for, and what may be done with its weights.
+
+    Raises `UserError` where weights are absent or wrong, or the device is not there.
+    """
+    from rilievo.engine.fit import accelerator
+    from rilievo.pipelines.pair_plan import require_descriptors
+    from rilievo.pointmaps.checkpoint import load_network
+    from rilievo.pointmaps.predictor import NetworkPredictor
+
+    loaded = load_network(asked.weights or asked.method, accelerator(asked.device))
+    predictor = NetworkPredictor(loaded, bfloat16=asked.bfloat16)
+    if asked.method == "mast3r":
+        require_descriptors(predictor, str(loaded.origin))
+    return predictor, f"{loaded.origin}; licence: {loaded.licence}"
+
+
+def _require_fitting(asked: Align) -> None:
+    """Raise `UserError` for a flag that belongs to another method."""
+    others = NETWORKS_ONLY if asked.method == "sfm" else SFM_ONLY
+    for option in dataclasses.fields(Align):
+        if option.name in others and getattr(asked, option.name) != option.default:
+            belongs = "--method mast3r or dust3r" if asked.method == "sfm" else "--method sfm"
+            raise clear(
+                "--" + option.name.replace("_", "-"),
+                expected=belongs,
+                got=f"--method {asked.method}",
+                do="leave the flag out, or choose that method",
+            )
+    if asked.turntable and asked.method == "dust3r":
+        raise clear("--turntable", expected="--method sfm or mast3r", got="dust3r", do="choose one of these")
 
 
 def _require_free(output: Path) -> None:
@@ -118,6 +197,17 @@ def _shown(steps: Iterator[int], total: int, label: str) -> None:
             bar.update(task, completed=done)
 
 
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A progress bar that begins anew whenever something else is being done."""
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
+    with RichProgress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
+
+
 def _described(path: Path, found: PhotoSet) -> str:
     sizes = sorted({photo.size_px for photo in found.photos})
     size = " ".join(f"{w}x{h}" for w, h in sizes) if len(sizes) <= 2 else f"{len(sizes)} sizes"
@@ -128,11 +218,12 @@ def _described(path: Path, found: PhotoSet) -> str:
     return "\n".join(lines + [f"  {note}" for note in found.notes])
 
 
-def _report(output: Path, found: PhotoSet, aligned: Aligned) -> str:
-    points = len(set(aligned.tracks.point.tolist()))
-    lines = [f"{output}: {len(aligned.views)} of {len(found.photos)} photos aligned, {points} points"]
-    lines += [f"  {note}" for note in aligned.notes]
-    lines += [f"  dropped {drop.name}: {drop.reason}" for drop in aligned.dropped[:LISTED]]
-    if len(aligned.dropped) > LISTED:
-        lines.append(f"  … and {len(aligned.dropped) - LISTED} more")
+def _report(
+    output: Path, found: PhotoSet, aligned: int, points: int, notes: Sequence[str], dropped: Sequence[Dropped]
+) -> str:
+    lines = [f"{output}: {aligned} of {len(found.photos)} photos aligned, {points} points"]
+    lines += [f"  {note}" for note in notes]
+    lines += [f"  dropped {drop.name}: {drop.reason}" for drop in dropped[:LISTED]]
+    if len(dropped) > LISTED:
+        lines.append(f"  … and {len(dropped) - LISTED} more")
     return "\n".join(lines)

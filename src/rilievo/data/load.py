@@ -16,6 +16,8 @@ from rilievo.data.hypernerf import is_hypernerf, list_hypernerf
 from rilievo.data.image_files import images_in
 from rilievo.data.llff import is_llff, list_llff
 from rilievo.data.modgs_selfmade import is_modgs_selfmade, list_modgs_selfmade
+from rilievo.data.nero_real import is_nero_real, list_nero_real
+from rilievo.data.nero_synthetic import is_nero_synthetic, list_nero_synthetic
 from rilievo.data.nvidia_dynamic import is_nvidia_dynamic, list_nvidia_dynamic
 from rilievo.data.scene import MaskMeaning, Scene
 from rilievo.data.transforms import is_transforms, list_transforms
@@ -31,6 +33,8 @@ _LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Listing]], ...] =
     (is_nvidia_dynamic, list_nvidia_dynamic),  # has sparse/ for its test cameras
     (is_modgs_selfmade, list_modgs_selfmade),
     (is_dtu, list_dtu),
+    (is_nero_synthetic, list_nero_synthetic),
+    (is_nero_real, list_nero_real),
     (is_colmap, list_colmap),
     (is_llff, list_llff),  # often beside a COLMAP model, which has the lens too
 )

@@ -1,0 +1,50 @@
+"""What NeRO asks of a glossy object beside its photos (Liu et al. 2023, arXiv:2305.17398, section 3.4), per sample.
+
+`start_outside` and `start_inside` hold the first thousand steps: empty beyond the unit sphere, matter at its centre.
+"""
+
+from __future__ import annotations
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor
+
+OUTER_RADIUS, INNER_RADIUS = 1.05, 0.1
+VISIBLE = 1e-5
+"""Smaller violations do not count among those averaged."""
+COUNT_GUARD = 1e-3
+
+
+def start_weight(step: int, steps: int = 1000) -> float:
+    """Half a cosine from 1 to 0: the weight of both start terms."""
+    return (math.cos(math.pi * min(step / steps, 1.0)) + 1) / 2
+
+
+def start_outside(points: Float[Tensor, "n 3"], sdf: Float[Tensor, "n"]) -> Float[Tensor, ""]:
+    """Mean over violations: beyond radius 1.05 the distance is at least the height above that sphere."""
+    length = points.norm(dim=-1)
+    short = (length - OUTER_RADIUS - sdf).clamp_min(0) * (length > OUTER_RADIUS)
+    return short.sum() / ((short > VISIBLE).sum() + COUNT_GUARD)
+
+
+def start_inside(points: Float[Tensor, "n 3"], sdf: Float[Tensor, "n"]) -> Float[Tensor, ""]:
+    """Within 0.1 of the centre the distance is at most the (negative) height above that sphere.
+
+    As published, the violations are averaged over all points in there before they are divided by their number, which
+    is then one.
+    """
+    length = points.norm(dim=-1)
+    within = length < INNER_RADIUS
+    excess = ((sdf - (length - INNER_RADIUS)).clamp_min(0) * within).sum() / within.sum().clamp_min(1)
+    return excess / ((excess > VISIBLE) + COUNT_GUARD)
+
+
+def occlusion(predicted: Float[Tensor, "n 1"], marched: Float[Tensor, "n 1"]) -> Float[Tensor, "n"]:
+    """|predicted - marched|: the network against the distance field it stands for."""
+    return (predicted - marched).abs()[:, 0]
+
+
+def colorless_light(light: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
+    """Σ |channel - mean|: diffuse light is nearly white, so that colour goes to the albedo."""
+    return (light - light.mean(-1, keepdim=True)).abs().sum(-1)

@@ -114,8 +114,8 @@ def _directions(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Up and forward: from the file, from the published table, or the capture's own z and x."""
     path = folder / DIRECTIONS
     if not path.is_file():
-        up, forward = PUBLISHED.get(folder.resolve().name, ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0)))
-        return np.array(up), np.array(forward)
+        known_up, known_forward = PUBLISHED.get(folder.resolve().name, ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0)))
+        return np.array(known_up), np.array(known_forward)
     try:
         directions = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
     except (OSError, ValueError) as error:

@@ -28,7 +28,7 @@ TILED, DEEP, MULTI_PART = 0x200, 0x800, 0x1000
 COMPRESSIONS = ("none", "RLE", "ZIPS", "ZIP", "PIZ", "PXR24", "B44", "B44A", "DWAA", "DWAB")
 ROWS_PER_CHUNK = {0: 1, 2: 1, 3: 16}
 """By compression code; what is not listed is not read."""
-PIXEL_TYPES = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
+PIXEL_TYPES: dict[int, np.dtype] = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
 MAX_PIXELS = 1 << 28
 """A header that asks for more is damaged."""
 

@@ -5,8 +5,8 @@
 
 with F, D, G₂ of `microfacet` and E(cos) what the mirror reflects in all (`split_sum`): that part of the light does not
 reach the ground. The smaller factor of the two keeps eye and light exchangeable (Kutz et al. 2021, "Novel Aspects of
-the Adobe Standard Material"). glTF's own appendix has 1 - F(v·h) there, which at grazing angles gives back half as much
-again as arrives, and NeRO's shading (`appearance`) has 1; away from grazing angles the three agree to a few percent.
+the Adobe Standard Material"). glTF's own appendix has 1 - F(v·h) there, which at grazing angles gives back more light than
+arrives, and NeRO's shading (`appearance`) has 1.
 Directions are unit and point away from the surface; colours are linear.
 """
 

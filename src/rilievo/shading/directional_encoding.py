@@ -9,8 +9,8 @@ so that a rough surface sees little of high degrees. All real parts come first, 
 is 2 · 36 features.
 
 Y_l^m = (x + iy)^m Q_l^m(z), with the Condon-Shortley sign in Q. The published code multiplies out Q's polynomial, whose
-terms reach 1e5 and cancel: at l = 16 float32 keeps three digits or so, and degrees above D = 5 are refused. Here
-Q comes from the recurrence in l, which keeps them all:
+terms grow with l and cancel, so that float32 loses digits and degrees above D = 5 are refused. Here Q comes from the
+recurrence in l, which keeps them:
 
     Q_l^m = a (z Q_{l-1}^m - b Q_{l-2}^m),   a² = (4 l² - 1) / (l² - m²),   b² = ((l - 1)² - m²) / (4 (l - 1)² - 1)
 """

@@ -46,7 +46,7 @@ class MeshTracer:
     """A mesh made ready for many rays."""
 
     def __init__(self, vertices: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> None:
-        """Build the tree: about a second per million faces.
+        """Build the tree: about two seconds per million faces.
 
         Raises `UserError` if there are no faces, a face names a vertex that is not there, or a corner is not finite.
         """

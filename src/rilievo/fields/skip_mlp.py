@@ -55,8 +55,8 @@ class SkipMLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "points in"]) -> Float[Tensor, "points out"]:
         a = x
-        for k, layer in enumerate(self.layers):
-            a = F.linear(self._joined(k, a, x), layer.weight, layer.bias)
+        for k, (weight, bias) in enumerate(self._affine()):
+            a = F.linear(self._joined(k, a, x), weight, bias)
             if k < len(self.layers) - 1:
                 a = F.softplus(a, beta=SOFTPLUS_BETA)
         return a
@@ -66,11 +66,10 @@ class SkipMLP(nn.Module):
     ) -> tuple[Float[Tensor, "points out"], Float[Tensor, "points in"]]:
         """The outputs, and the gradient of one of them by the inputs as an ordinary expression (see
         `MLP.value_and_pullback`)."""
-        weights, slopes, a = [], [], x
-        for k, layer in enumerate(self.layers):
-            weight = layer.weight
-            z = F.linear(self._joined(k, a, x), weight, layer.bias)
-            weights.append(weight)
+        layers, slopes, a = self._affine(), [], x
+        weights = [weight for weight, _ in layers]
+        for k, (weight, bias) in enumerate(layers):
+            z = F.linear(self._joined(k, a, x), weight, bias)
             if k < len(self.layers) - 1:
                 slopes.append(torch.sigmoid(SOFTPLUS_BETA * z))
                 a = F.softplus(z, beta=SOFTPLUS_BETA)
@@ -82,6 +81,9 @@ class SkipMLP(nn.Module):
                 gradient, skipped = (gradient * HALF).split([gradient.shape[1] - self.input_dim, self.input_dim], -1)
                 by_skips = by_skips + skipped
         return z, gradient + by_skips
+
+    def _affine(self) -> list[tuple[Tensor, Tensor]]:
+        return [(layer.weight, layer.bias) for layer in self.layers]  # type: ignore[misc]  # modules have any attribute
 
     def _joined(self, k: int, a: Tensor, x: Tensor) -> Tensor:
         return torch.cat([a, x], dim=-1) * HALF if k in self.skip_in else a

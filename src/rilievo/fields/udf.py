@@ -93,7 +93,10 @@ class UdfField(nn.Module):
         return points * self.scale + self.offset
 
     def _distance(self, raw: Tensor) -> Tensor:
-        bent = {UdfKind.ABS: torch.abs, UdfKind.SQUARE: torch.square, UdfKind.SIGNED: torch.clone}[self.kind](raw)
+        if self.kind is UdfKind.ABS:
+            bent = raw.abs()
+        else:
+            bent = raw.square() if self.kind is UdfKind.SQUARE else raw
         return bent * self.distance_scale
 
     def _slope(self, raw: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from rilievo.cli import main
 from rilievo.data.load import load_scene
 from rilievo.data.scene import MaskMeaning
 from rilievo.geometry.alignment import camera_errors
+from rilievo.pipelines.pair_plan import PROGRAM_BYTES
 from rilievo.pipelines.pointmap_align import PointmapSettings, align, plan_alignment
 from rilievo.sfm.photos import find_photos
 
@@ -286,6 +287,6 @@ def test_a_hundred_photos_stay_within_what_was_estimated(tmp_path):
     assert written <= plan.budget.disk_bytes
     assert written >= 0.3 * plan.budget.disk_bytes
     if peak is not None:
-        assert peak <= plan.budget.peak_memory_bytes
+        assert peak <= plan.budget.peak_memory_bytes - PROGRAM_BYTES
     assert len(aligned.photos) > 90
     assert aligned.views.world_from_cam.isfinite().all()

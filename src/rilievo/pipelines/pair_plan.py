@@ -29,6 +29,8 @@ COMPLETE_UP_TO = 20
 RETRIEVAL = "retrieval-20-10"
 """Twenty anchors and nine neighbours each, as published for unordered collections."""
 
+PROGRAM_BYTES = 256 << 20
+"""Compiled kernels, optimisers and solvers, which are loaded when they are first used."""
 KEPT_FLOATS = 12
 """Numbers per pixel that the sparse aligner keeps of each photo: canonical view, dense geometry, cleaned confidence."""
 PASSING_FLOATS = 64
@@ -126,7 +128,7 @@ def budget(
         aligning = (len(photos) * KEPT_FLOATS + PASSING_FLOATS) * pixels * 4 + pairs * matches * MATCH_BYTES
     held = len(photos) * pixels * 4
     peak = max(comparing.peak_memory_bytes, own + held + aligning)
-    return replace(comparing, peak_memory_bytes=peak)
+    return replace(comparing, peak_memory_bytes=peak + PROGRAM_BYTES)
 
 
 def network_bytes(predictor: NetworkPredictor, photos: int, size_hw: tuple[int, int]) -> int:

@@ -5,9 +5,9 @@
 
 with F, D, G₂ of `microfacet` and E(cos) what the mirror reflects in all (`split_sum`): that part of the light does not
 reach the ground. The smaller factor of the two keeps eye and light exchangeable (Kutz et al. 2021, "Novel Aspects of
-the Adobe Standard Material"). glTF's own appendix has 1 - F(v·h) there, which at grazing angles gives back more light than
-arrives, and NeRO's shading (`appearance`) has 1.
-Directions are unit and point away from the surface; colours are linear.
+the Adobe Standard Material"). glTF's own appendix has 1 - F(v·h) there, which at grazing angles gives back more light
+than arrives, and NeRO's shading (`appearance`) has 1. Directions are unit and point away from the surface; colours are
+linear.
 """
 
 from __future__ import annotations

@@ -72,6 +72,7 @@ def assemble(folder: Path, listing: Listing, opening: Opening) -> Scene:
         region=Region(np.zeros(3), 1.0, "not yet found"),
         points=listing.points,
         times=_times([j.frame for j in judged]),
+        moving=chosen.moving,
         capture_from_world=torch.from_numpy(listing.capture_from_world),
         dropped=dropped,
         folder=folder,

@@ -2,8 +2,9 @@
 
 Per frame: `image`, K (3x3, pixels, pixel centres at +0.5), `camera_to_world` (4x4), and optionally `width`, `height`
 (else those beside the frames), `mask`, `distortion` (k1 … k6, p1, p2), `fisheye`, `time` in [0, 1] or `frame`, a
-video's frame number. A turntable has `camera_to_object` too, which is then the pose that a reconstruction of the object
-needs. `cameras_test.json` beside it lists held-out views.
+video's frame number. Masks of a clip, whose frames all have a time, mark what moves. A turntable has `camera_to_object`
+too, which is then the pose that a reconstruction of the object needs. `cameras_test.json` beside it lists held-out
+views.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from rilievo.data.frame import Frame, Listing, Split, pose_matrix
 from rilievo.data.image_files import find_image
 from rilievo.data.json_file import frames_of, read_object
-from rilievo.data.scene import Dropped, PointCloud
+from rilievo.data.scene import Dropped, MaskMeaning, PointCloud
 from rilievo.io.ply import read_points
 
 
@@ -43,10 +44,12 @@ def list_cameras_json(folder: Path) -> Listing:
                 folder, shared, entry, split, "camera_to_object" if object_frame else "camera_to_world", last
             )
             (frames if isinstance(judged, Frame) else dropped).append(judged)  # type: ignore[arg-type]
+    is_clip = len(frames) > 0 and all(frame.time is not None for frame in frames)
     points = read_points(folder / "points.ply") if (folder / "points.ply").is_file() else None
     return Listing(
         "cameras.json",
         tuple(frames),
+        mask_meaning=None if object_frame or not is_clip else MaskMeaning.MOVING,
         points=None if points is None else PointCloud(points.xyz, points.rgb),
         dropped=tuple(dropped),
         notes=("poses are relative to the object on its turntable (camera_to_object)",) if object_frame else (),

@@ -1,8 +1,9 @@
 """Which masks a capture has, and what they mean.
 
-Two meanings are kept apart (`MaskMeaning`): *object*, where outside is empty, and *ignore*, where outside is unknown.
-Some layouts define it: alpha and DTU's `mask/` mean object, nerfstudio's `mask_path` means ignore. A folder `masks/`
-may mean either, so it is taken as object and the user is told, with the way to change it.
+Meanings are kept apart (`MaskMeaning`): *object*, where outside is empty, *ignore*, where outside is unknown, and
+*moving*, where outside stands still. Some layouts define it: alpha and DTU's `mask/` mean object, nerfstudio's
+`mask_path` means ignore, masks of a clip in `cameras.json` mean moving and cover nothing. A folder `masks/` may mean
+object or ignore, so it is taken as object and the user is told, with the way to change it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Masks:
 
     coverage: StoredImages | None = None
     meaning: MaskMeaning | None = None
+    moving: StoredImages | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -46,7 +48,7 @@ def choose(
     elif any(j.header.has_alpha for j in judged):
         meaning = asked or listing.mask_meaning or MaskMeaning.OBJECT
         files = [StoredImage(j.frame.image, Channel.ALPHA, size_of[j.frame.name], j.orient) for j in judged]
-        return Masks(StoredImages(files), meaning, (f"masks: alpha of the photos, meaning {meaning.value}",))
+        return Masks(StoredImages(files), meaning, notes=(f"masks: alpha of the photos, meaning {meaning.value}",))
     else:
         where, index = mask_index(folder)
         named = {j.frame.name: found for j in judged if (found := mask_for(j.frame.name, index)) is not None}
@@ -87,7 +89,9 @@ def choose(
         files.append(StoredImage(mask, Channel.GRAY, size_of[j.frame.name], orient))
     if missing:
         notes.append(f"{len(missing)} photos have no mask and are used whole")
-    return Masks(StoredImages(files), meaning, tuple(notes))
+    if meaning is MaskMeaning.MOVING:
+        return Masks(moving=None if missing else StoredImages(files), notes=tuple(notes))
+    return Masks(StoredImages(files), meaning, notes=tuple(notes))
 
 
 def _check_size(j: Judged, mask: Path) -> bool:
@@ -107,4 +111,5 @@ def _check_size(j: Judged, mask: Path) -> bool:
 
 
 def _outside(meaning: MaskMeaning) -> str:
-    return "empty" if meaning is MaskMeaning.OBJECT else "left out of training"
+    outside = {MaskMeaning.OBJECT: "empty", MaskMeaning.IGNORE: "left out of training", MaskMeaning.MOVING: "still"}
+    return outside[meaning]

@@ -67,7 +67,7 @@ def _from_cameras(scene: Scene) -> Region:
     if (depths <= 0).mean() > 0.25 and float(np.linalg.norm(forwards.mean(0))) < 0.5:
         return Region(center, max(2 * baseline, 1e-6), "around the cameras, which look outwards")
     depth = max(4 * baseline / np.tan(half_angle), 1.0 if baseline == 0 else 0.0)
-    radius = depth * float(np.sin(half_angle))
+    radius = float(depth * np.sin(half_angle))
     return Region(center + depth * axis, radius, "where the views of the nearly parallel cameras overlap")
 
 

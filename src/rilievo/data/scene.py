@@ -23,6 +23,8 @@ class MaskMeaning(StrEnum):
     """Nothing: outside the mask space is empty along the ray (a cut-out object)."""
     IGNORE = "ignore"
     """Unknown: outside the mask the photo supervises nothing (a passer-by, a turntable's background)."""
+    MOVING = "moving"
+    """What stands still: inside the mask of a clip's frame something moves (`Scene.moving`)."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Scene:
     points: PointCloud | None = None
     times: Float[Tensor, "n"] | None = None
     """In [0, 1] where the capture is a video."""
+    moving: Pictures | None = None
+    """Where a clip says so: `moving[i]` is uint8 [h, w], above 0 on what moves."""
     capture_from_world: Float64[Tensor, "4 4"] = torch.eye(4, dtype=torch.float64)
     """Similarity back to the frame the capture was given in: results leave through it."""
     dropped: tuple[Dropped, ...] = ()
@@ -142,6 +146,7 @@ class Scene:
             names=tuple(self.names[i] for i in views),
             images=_pick(self.images, views),
             coverage=None if self.coverage is None else _pick(self.coverage, views),
+            moving=None if self.moving is None else _pick(self.moving, views),
             test_views=tuple(new for new, old in enumerate(views) if old in held_out),
             times=None if self.times is None else self.times[list(views)],
         )

@@ -17,6 +17,7 @@ little and makes a step's cost nearly independent of the number of points.
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -85,9 +86,7 @@ class CouplingLayer(nn.Module):
         if self.lattice is None:
             out = torch.stack([self._network(row, code) for row, code in zip(kept, codes)])
         else:
-            rows = [
-                tabulated(lambda at, c=code: self._network(at, c), row, self.lattice) for row, code in zip(kept, codes)
-            ]  # type: ignore[misc]
+            rows = [tabulated(partial(self._network, code=code), row, self.lattice) for row, code in zip(kept, codes)]
             out = torch.stack(rows)
         s, tau = out.unbind(-1)
         return s.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT), tau

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from rilievo.cli import main
+from rilievo.engine.method import available
 from rilievo.demo.capture import write_capture
 
 
@@ -177,7 +178,7 @@ def test_a_flag_that_cannot_be_read_is_explained_and_nothing_is_written(capture,
 
 def test_an_unknown_method_is_refused(capture, tmp_path, capsys):
     assert main(["fit", "splats", str(capture), "-o", str(tmp_path / "run")]) == 2
-    assert_one_sentence(capsys, "METHOD: expected one of nerf, neus, got splats")
+    assert_one_sentence(capsys, f"METHOD: expected one of {', '.join(available())}, got splats")
     assert not (tmp_path / "run").exists()
 
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from rilievo.cli import main
-from rilievo.engine.method import available
 from rilievo.demo.capture import write_capture
+from rilievo.engine.method import available
 
 
 @pytest.fixture(scope="module")

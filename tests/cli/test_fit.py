@@ -69,6 +69,16 @@ def test_every_field_of_the_config_is_a_flag_over_the_presets_value(ran, capture
     assert "7 views (1 held out)" in told
 
 
+@pytest.mark.parametrize(("gives", "verb"), [(Artifact.MESH, "mesh"), (Artifact.RADIANCE, "view")])
+def test_the_next_verb_that_is_told_is_one_the_method_has_an_answer_to(
+    ran, capture, tmp_path, capsys, monkeypatch, gives, verb
+):
+    method = dataclasses.replace(fit.available()["blob"], gives=frozenset({gives}))
+    monkeypatch.setattr(fit, "available", lambda: {"blob": method})
+    assert main(["fit", "blob", str(capture), "-o", str(tmp_path / "run")]) == 0
+    assert f"next: rilievo {verb} " in capsys.readouterr().out
+
+
 def test_the_capture_is_opened_as_the_run_remembers(ran, capture, tmp_path):
     options = ["--downscale", "2", "--holdout", "3", "--region", "0", "0", "0", "0.5", "--mask-meaning", "ignore"]
     assert main(["fit", "blob", str(capture), "-o", str(tmp_path / "run"), *options]) == 0

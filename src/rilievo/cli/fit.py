@@ -17,7 +17,7 @@ import tyro
 
 from rilievo.cli.arguments import Device, Output, parse
 from rilievo.cli.report import describe
-from rilievo.engine.method import Method, available
+from rilievo.engine.method import Artifact, Method, available
 from rilievo.engine.workspace import Record, SceneSource, Workspace, require_free
 from rilievo.errors import UserError, clear
 from rilievo.stretch import stretched
@@ -77,7 +77,8 @@ def command(argv: Sequence[str]) -> None:
         workspace.scene = scene
         _show(scene, workspace)
     method.run(config, workspace)
-    print(f"{workspace.folder}: done; next: rilievo mesh {workspace.folder}, rilievo evaluate {workspace.folder}")
+    verbs = ("mesh", "evaluate") if Artifact.MESH in method.gives else ("view", "evaluate")
+    print(f"{workspace.folder}: done; next: " + ", ".join(f"rilievo {verb} {workspace.folder}" for verb in verbs))
 
 
 def _require_device(device: str) -> None:

@@ -109,22 +109,21 @@ def extract(
     options.num_threads, options.use_gpu, options.max_image_size = threads, False, settings.max_side
     options.sift.max_num_features = settings.max_features
     done = 0
-    for group in range(len(beliefs)):
-        members = [i for i, g in enumerate(groups) if g == group]
+    for group, belief in enumerate(beliefs):
+        members = [stored_name(i, found.photos[i]) for i, g in enumerate(groups) if g == group]
+        reader = pycolmap.ImageReaderOptions()
+        reader.camera_model = "SIMPLE_RADIAL"
+        reader.camera_params = ",".join(map(repr, (*belief.mean[[0, 2, 3]].tolist(), 0.0)))
+        if database.masks.is_dir():
+            reader.mask_path = database.masks
+        if not _is_listed(database, members[0]):  # photos are numbered now: features end in any order
+            pycolmap.import_images(database.path, database.images, pycolmap.CameraMode.SINGLE, members, reader)
         for start in range(0, len(members), threads):
             batch = members[start : start + threads]
-            reader = pycolmap.ImageReaderOptions()
-            reader.camera_model = "SIMPLE_RADIAL"
-            belief = beliefs[group]
-            reader.camera_params = ",".join(map(repr, (*belief.mean[[0, 2, 3]].tolist(), 0.0)))
-            if (camera := _camera_of(database, stored_name(members[0], found.photos[members[0]]))) is not None:
-                reader.existing_camera_id = camera
-            if database.masks.is_dir():
-                reader.mask_path = database.masks
             pycolmap.extract_features(
                 database.path,
                 database.images,
-                image_names=[stored_name(i, found.photos[i]) for i in batch],
+                image_names=batch,
                 camera_mode=pycolmap.CameraMode.SINGLE,
                 reader_options=reader,
                 extraction_options=options,
@@ -133,12 +132,9 @@ def extract(
             yield done
 
 
-def _camera_of(database: Database, name: str) -> int | None:
-    if not database.path.is_file():
-        return None
+def _is_listed(database: Database, name: str) -> bool:
     with pycolmap.Database.open(database.path) as db:
-        image = db.read_image_with_name(name)
-        return None if image is None else image.camera_id
+        return db.read_image_with_name(name) is not None
 
 
 def pairs_of(count: int, is_sequence: bool, how: str) -> list[tuple[int, int]]:

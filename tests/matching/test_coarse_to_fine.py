@@ -7,13 +7,11 @@ from rilievo.errors import UserError
 from rilievo.matching.coarse_to_fine import (
     CropConfig,
     CropPair,
-    greedy_cover,
+    facilities,
     lifted,
     match_through_crops,
     select_crop_pairs,
-    shaped_windows,
     united,
-    window_grid,
 )
 from rilievo.matching.pair_result import Correspondences
 
@@ -28,35 +26,6 @@ def zoomed():
     """300 matches of a 900x1200 photo and another that shows it half as large, 100 px from its left border."""
     xy = torch.rand(300, 2, generator=torch.Generator().manual_seed(3)) * torch.tensor([1200.0, 900.0])
     return matches(xy, xy / 2 + torch.tensor([100.0, 0.0]))
-
-
-@pytest.mark.parametrize("size", [(768, 1024), (1200, 900), (700, 700), (513, 1000), (512, 384), (3000, 4000)])
-@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5])
-def test_windows_cover_the_photo_and_overlap_as_asked(size, overlap):
-    grid = window_grid(size, 512, overlap)
-    covered = torch.zeros(size, dtype=torch.bool)
-    for left, top, right, bottom in grid.tolist():
-        covered[top:bottom, left:right] = True
-    assert covered.all()
-    assert ((grid[:, 2:] - grid[:, :2]) % 16 == 0).all()
-    lefts = grid[:, 0].unique()
-    width = int(grid[0, 2] - grid[0, 0])
-    assert (lefts.diff() <= width * (1 - overlap) + 1).all()
-
-
-@pytest.mark.parametrize("resolution", [None, (384, 512), (512, 384)])
-def test_shaped_windows_lie_within_the_photo_in_one_shape(resolution):
-    windows = torch.tensor([[-50.0, -20, 400, 300], [500, 400, 1500, 1100], [3, 3, 90, 400], [100, 100, 612, 484]])
-    shaped = shaped_windows(windows.double(), (900, 1200), resolution)
-    assert (shaped[:, :2] >= 0).all()
-    assert (shaped[:, 2] <= 1200).all()
-    assert (shaped[:, 3] <= 900).all()
-    size = shaped[:, 2:] - shaped[:, :2]
-    if resolution:
-        assert (size == torch.tensor(resolution[::-1])).all()
-    else:
-        ratio = size.amin(dim=1) / size.amax(dim=1)
-        assert ((ratio - 0.7525).abs() < 0.02).all()
 
 
 def test_crops_see_the_matches_they_were_chosen_for(zoomed):
@@ -78,13 +47,13 @@ def test_too_few_coarse_matches_choose_no_crops():
     assert select_crop_pairs(Correspondences.none(torch.zeros(1)), (768, 1024), (768, 1024)) == []
 
 
-def test_greedy_cover_by_hand():
+def test_the_pair_that_adds_most_comes_next():
     worth = torch.tensor([[1.0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0.2], [1, 1, 0, 0]])
-    assert greedy_cover(worth, 0.6) == [0]
-    assert greedy_cover(worth, 0.9) == [0, 1]
-    assert greedy_cover(worth, 1.0) == [0, 1, 2]
-    assert greedy_cover(torch.zeros(3, 5)) == []
-    assert greedy_cover(torch.zeros(0, 5)) == []
+    assert facilities(worth, 0.6) == [0]
+    assert facilities(worth, 0.9) == [0, 1]
+    assert facilities(worth, 1.0) == [0, 1, 2]
+    assert facilities(torch.zeros(3, 5), 0.9) == []
+    assert facilities(torch.zeros(0, 5), 0.9) == []
 
 
 def test_positions_in_crops_become_positions_in_the_photo():
@@ -132,20 +101,6 @@ def test_photos_smaller_than_their_crops_are_refused():
         select_crop_pairs(some, (240, 320), (768, 1024))
     with pytest.raises(UserError, match="at most its size"):
         select_crop_pairs(some, (600, 600), (600, 600), CropConfig(resolution_hw=((512, 700), None)))
-    with pytest.raises(UserError, match="overlap"):
-        window_grid((768, 1024), 512, 1.0)
-
-
-@pytest.mark.golden
-def test_grids_are_the_published_ones(published_crops):
-    for name, expected in published_crops["grids"].items():
-        size = tuple(int(side) for side in name.split("x"))[::-1]
-        grid = window_grid(size, 512, 0.5)
-        if sorted(map(tuple, grid.tolist())) != sorted(map(tuple, expected["raw_ltrb"])):
-            size = size[::-1]
-            grid = window_grid(size, 512, 0.5)
-        assert grid.tolist() == expected["raw_ltrb"], name
-        assert shaped_windows(grid.double(), size, None).tolist() == expected["norm_ltrb"], name
 
 
 @pytest.mark.golden

@@ -12,7 +12,8 @@ m keeps a sample from hiding others while the ray still approaches the surface (
 has a foot on both sides, and hiding the surface behind its own foot would bend it. m is `saturation` there, 0
 elsewhere.
 
-Everything is dense, [rays, samples] near to far; β, γ and `inv_s` are in one over the units of u.
+Products along rays are dense here, [rays, samples] near to far (`udf_surface` has them packed). β, γ and `inv_s` are in
+one over the units of u.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def visibility(
 
 
 def passing_share(
-    crossing: Float[Tensor, "rays samples"], forgiven: Bool[Tensor, "rays samples"], saturation: float
-) -> Float[Tensor, "rays samples"]:
+    crossing: Float[Tensor, "*samples"], forgiven: Bool[Tensor, "*samples"], saturation: float
+) -> Float[Tensor, "*samples"]:
     """What each sample leaves of the visibility behind it."""
     return (1 - crossing + saturation * forgiven.to(crossing.dtype)).clamp(0, 1)
 
@@ -71,15 +72,15 @@ def still_approaching(cos: Float[Tensor, "rays samples"]) -> Bool[Tensor, "rays 
 
 
 def alpha_from_udf(
-    udf: Float[Tensor, "rays samples"],
-    cos: Float[Tensor, "rays samples"],
-    dt: Float[Tensor, "rays samples"],
+    udf: Float[Tensor, "*samples"],
+    cos: Float[Tensor, "*samples"],
+    dt: Float[Tensor, "*samples"],
     inv_s: Float[Tensor, ""],
-    visible: Float[Tensor, "rays samples"],
+    visible: Float[Tensor, "*samples"],
     *,
     cos_anneal: float | None = None,
     opacity: OpacityFn = alpha_from_sdf,
-) -> Float[Tensor, "rays samples"]:
+) -> Float[Tensor, "*samples"]:
     """Opacity of each ray interval crossing an unsigned distance field.
 
     `udf` is taken in the interval's middle, `cos` is direction · ∇u of either sign, `visible` is `visibility`.

@@ -191,6 +191,18 @@ def test_levels_own_disjoint_rows_that_fill_the_table():
         assert (grid.hashed == (grid.resolutions**3 > grid.entries)).all()
 
 
+@specs
+def test_outside_the_cube_the_definition_is_followed_too(spec, generator):
+    """Counting rows goes on beyond the faces, to both sides; more points than the kernels take at a time."""
+    x = 3 * torch.rand(150, 3, generator=generator, dtype=torch.float64) - 1
+    table = torch.randn(spec.total_entries, spec.features_per_level, generator=generator, dtype=torch.float64)
+    g = torch.randn(150, spec.output_dim, generator=generator, dtype=torch.float64)
+    found = everything(*of_the_kernel(spec, spec.n_levels), x, table, g)
+    defined = everything(*of_the_definition(spec, spec.n_levels), x, table, g)
+    for ours, theirs in zip(found, defined):
+        torch.testing.assert_close(ours, theirs)
+
+
 # --- what interpolation does
 
 

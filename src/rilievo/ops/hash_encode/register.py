@@ -36,9 +36,9 @@ def _tables(dtype: np.dtype, s: Settings):
     return grid.scales.astype(dtype), grid.resolutions, grid.entries, grid.hashed, grid.offsets
 
 
-def _order(active_levels: int) -> np.ndarray:
+def _order(n_levels: int) -> np.ndarray:
     """Levels interleaved, so that equal slices hold as many small, cached levels as large ones."""
-    return np.concatenate([np.arange(active_levels)[k::4] for k in range(4)])
+    return np.concatenate([np.arange(n_levels)[k::4] for k in range(4)])
 
 
 def _chunk(points: int) -> int:
@@ -54,8 +54,8 @@ def encode(
 
     out = x.new_empty(x.shape[0], n_levels * features)
     s = (n_levels, features, log2_size, base, scale, active)
-    points, rows = array(x), array(table)
-    cpu.encode(points, rows, *_tables(points.dtype, s), active, _chunk(len(points)), (0,) * features, out.numpy())
+    points, rows = array(x.t()), array(table)
+    cpu.encode(points, rows, *_tables(points.dtype, s), active, _chunk(len(x)), (0,) * features, out.numpy())
     return out
 
 
@@ -66,9 +66,9 @@ def scatter(
     from . import cpu
 
     s = (n_levels, features, log2_size, base, scale, active)
-    out = x.new_zeros(HashGridSpec(*s[:5]).total_entries, features)
-    cotangent, points = array(g), array(x)
-    cpu.scatter(cotangent, points, *_tables(points.dtype, s), _order(active), (0,) * features, out.numpy())
+    out = x.new_empty(HashGridSpec(*s[:5]).total_entries, features)
+    cotangent, points = array(g), array(x.t())
+    cpu.scatter(cotangent, points, *_tables(points.dtype, s), active, _order(n_levels), (0,) * features, out.numpy())
     return out
 
 
@@ -88,9 +88,9 @@ def pullback(
 
     out = x.new_empty(x.shape)
     s = (n_levels, features, log2_size, base, scale, active)
-    cotangent, points, rows = array(g), array(x), array(table)
+    cotangent, points, rows = array(g), array(x.t()), array(table)
     cpu.pullback(
-        cotangent, points, rows, *_tables(points.dtype, s), active, _chunk(len(points)), (0,) * features, out.numpy()
+        cotangent, points, rows, *_tables(points.dtype, s), active, _chunk(len(x)), (0,) * features, out.numpy()
     )
     return out
 
@@ -113,9 +113,9 @@ def pullback_backward(
     from . import cpu
 
     s = (n_levels, features, log2_size, base, scale, active)
-    direction, cotangent, points, rows = array(v), array(g), array(x), array(table)
+    direction, cotangent, points, rows = array(v), array(g), array(x.t()), array(table)
     grid = _tables(points.dtype, s)
-    shape = _chunk(len(points)), (0,) * features
+    shape = _chunk(len(x)), (0,) * features
     to_g, to_x, to_table = x.new_empty(0), x.new_empty(0), x.new_empty(0)
     if needs[0]:
         to_g = x.new_empty(g.shape)
@@ -124,8 +124,9 @@ def pullback_backward(
         to_x = x.new_empty(x.shape)
         cpu.pullback_to_position(direction, cotangent, points, rows, *grid, active, *shape, to_x.numpy())
     if needs[2]:
-        to_table = x.new_zeros(table.shape)
-        cpu.pullback_to_table(direction, cotangent, points, *grid, _order(active), shape[1], to_table.numpy())
+        to_table = x.new_empty(table.shape)
+        order = _order(n_levels)
+        cpu.pullback_to_table(direction, cotangent, points, *grid, active, order, shape[1], to_table.numpy())
     return to_g, to_x, to_table
 
 

@@ -63,13 +63,12 @@ def _locate(x, start, count, s, resolution, entries, hashed, rows, within):
             rows[4 * BLOCK + i], rows[5 * BLOCK + i] = (x0 ^ c) & mask, (x1 ^ c) & mask
             rows[6 * BLOCK + i], rows[7 * BLOCK + i] = (x0 ^ d) & mask, (x1 ^ d) & mask
         else:
-            nn = np.int32(n * n)
-            a = np.int32(cx + cy * n + cz * nn)
-            b, c, d = np.int32(a + n), np.int32(a + nn), np.int32(a + nn + n)
-            rows[i], rows[BLOCK + i] = a, a + 1
-            rows[2 * BLOCK + i], rows[3 * BLOCK + i] = b, b + 1
-            rows[4 * BLOCK + i], rows[5 * BLOCK + i] = c, c + 1
-            rows[6 * BLOCK + i], rows[7 * BLOCK + i] = d, d + 1
+            r0 = np.int32(cx + cy * n + cz * n * n)
+            r2, r4, r6 = r0 + n, r0 + n * n, r0 + n * n + n
+            rows[i], rows[BLOCK + i] = r0, r0 + 1
+            rows[2 * BLOCK + i], rows[3 * BLOCK + i] = r2, r2 + 1
+            rows[4 * BLOCK + i], rows[5 * BLOCK + i] = r4, r4 + 1
+            rows[6 * BLOCK + i], rows[7 * BLOCK + i] = r6, r6 + 1
     if not hashed:
         for corner in range(8):
             for i in range(corner * BLOCK, corner * BLOCK + count):

@@ -62,7 +62,7 @@ def test_opencv_reads_the_same(tmp_path, monkeypatch):
         (lambda b: b"no picture" + b, "does not begin"),
         (lambda b: b[: len(b) // 2], "expected an OpenEXR"),
         (lambda b: b[:4] + struct.pack("<i", 2 | 0x200) + b[8:], "tiles"),
-        (lambda b: b.replace(b"compression\0compression\0\1\0\0\0\3", b"compression\0compression\0\1\0\0\0\4"), "PIZ"),
+        (lambda b: b.replace(b"compression\0compression\0\1\0\0\0\3", b"compression\0compression\0\1\0\0\0\6"), "B44"),
         (lambda b: b[:-40] + bytes(40), "expected an OpenEXR"),
     ],
 )

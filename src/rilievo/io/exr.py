@@ -1,12 +1,15 @@
-"""OpenEXR, as far as light and depth need it: one part, scan lines, half or float channels, stored plain, ZIPS or ZIP.
+"""OpenEXR, as far as light and depth need it: one part, scan lines, half or float channels, stored plain, ZIPS, ZIP
+or PIZ.
 
 The file is a magic number, a header of named attributes, a table of where each chunk starts, and the chunks: 1 row
-(plain, ZIPS) or 16 rows (ZIP) at a time, in a chunk row by row, in a row channel by channel in alphabetic order
-(openexr.com, "OpenEXR File Layout"). ZIP'd bytes are first split into even and odd ones, then replaced by differences
-to the one before plus 128, and only then deflated. Values are linear light and may exceed 1.
+(plain, ZIPS), 16 rows (ZIP) or 32 rows (PIZ) at a time, in a chunk row by row, in a row channel by channel in
+alphabetic order (openexr.com, "OpenEXR File Layout"). ZIP'd bytes are first split into even and odd ones, then replaced
+by differences to the one before plus 128, and only then deflated; PIZ is in `piz`. Values are linear light and may
+exceed 1.
 
 OpenCV reads such files only when an environment variable is set before it is imported, hence this reader. Tiled, deep
-and multi-part files and the other compressions (PIZ among them) are refused by name.
+and multi-part files and the other compressions (RLE, PXR24, B44, B44A, DWAA, DWAB) are refused by name. Written are
+plain and ZIP.
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ from jaxtyping import Float32
 
 from rilievo.errors import UserError, clear
 from rilievo.io.atomic import replacing
+from rilievo.io.piz import decode_piz
 
 MAGIC = 20000630
 TILED, DEEP, MULTI_PART = 0x200, 0x800, 0x1000
 COMPRESSIONS = ("none", "RLE", "ZIPS", "ZIP", "PIZ", "PXR24", "B44", "B44A", "DWAA", "DWAB")
-ROWS_PER_CHUNK = {0: 1, 2: 1, 3: 16}
+PIZ = 4
+ROWS_PER_CHUNK = {0: 1, 2: 1, 3: 16, PIZ: 32}
 """By compression code; what is not listed is not read."""
 PIXEL_TYPES: dict[int, np.dtype] = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
 MAX_PIXELS = 1 << 28
@@ -52,7 +57,7 @@ def read_exr(path: Path) -> dict[str, Float32[np.ndarray, "h w"]]:
         got = "nothing there" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
         raise clear(
             f"EXR {path}",
-            expected="an OpenEXR picture of scan lines, stored plain or as ZIP",
+            expected="an OpenEXR picture of scan lines, stored plain, as ZIP or as PIZ",
             got=got,
             do="save it again as single-part scan lines with ZIP compression",
         ) from error
@@ -129,11 +134,20 @@ def _read(content: bytes) -> dict[str, np.ndarray]:
         if not 0 <= first < height:
             raise ValueError(f"a chunk for row {y} outside the picture")
         stored = content[offset + 8 : offset + 8 + size]
-        raw = stored if code == 0 or size == row_bytes * count else _from_differences(zlib.decompress(stored))
+        raw = stored if size == row_bytes * count else _unpacked(stored, code, channels, width, count)
         if len(raw) != row_bytes * count:
             raise ValueError(f"{len(raw)} bytes for {count} rows that take {row_bytes * count}")
         _spread(raw, channels, width, planes, first, count)
     return planes
+
+
+def _unpacked(stored: bytes, code: int, channels: list[_Channel], width: int, count: int) -> bytes:
+    """A chunk of `count` rows as it would be stored plain."""
+    if code == 0:
+        return stored
+    if code == PIZ:
+        return decode_piz(stored, count, width, [channel.dtype.itemsize // 2 for channel in channels])
+    return _from_differences(zlib.decompress(stored))
 
 
 def _spread(

@@ -1,6 +1,7 @@
 """What NeRO asks of a glossy object beside its photos (Liu et al. 2023, arXiv:2305.17398, section 3.4), per sample.
 
-`start_outside` and `start_inside` hold the first thousand steps: empty beyond the unit sphere, matter at its centre.
+`start_outside` and `start_inside` hold the first thousand steps of the first stage: empty beyond the unit sphere,
+matter at its centre. The second stage asks that materials change little and do not saturate.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ OUTER_RADIUS, INNER_RADIUS = 1.05, 0.1
 VISIBLE = 1e-5
 """Smaller violations do not count among those averaged."""
 COUNT_GUARD = 1e-3
+SATURATED = (0.02, 0.98)
 
 
 def start_weight(step: int, steps: int = 1000) -> float:
@@ -48,3 +50,28 @@ def occlusion(predicted: Float[Tensor, "n 1"], marched: Float[Tensor, "n 1"]) ->
 def colorless_light(light: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
     """Σ |channel - mean|: diffuse light is nearly white, so that colour goes to the albedo."""
     return (light - light.mean(-1, keepdim=True)).abs().sum(-1)
+
+
+def material_change(
+    albedo: tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]],
+    metallic: tuple[Float[Tensor, "n 1"], Float[Tensor, "n 1"]],
+    alpha_ggx: tuple[Float[Tensor, "n 1"], Float[Tensor, "n 1"]],
+) -> Float[Tensor, "n"]:
+    """How much a material changes over a small step along the surface: of each pair one value is from here and one from
+    there. Metallic and α count with each colour, as published.
+    """
+    (a, b), (m, n), (r, s) = albedo, metallic, alpha_ggx
+    return ((m - n).abs() + (r - s).abs() + (a - b).abs()).mean(-1)
+
+
+def saturated_material(metallic: Float[Tensor, "n 1"], alpha_ggx: Float[Tensor, "n 1"]) -> Float[Tensor, ""]:
+    """What metallic exceeds [0.02, 0.98] by, and α the squares of these; a sigmoid that has gone there learns no more.
+
+    A sum over points, as published.
+    """
+    low, high = SATURATED
+
+    def beyond(value: Tensor, least: float, most: float) -> Tensor:
+        return ((value - most).clamp_min(0) + (least - value).clamp_min(0)).sum()
+
+    return beyond(alpha_ggx, low**2, high**2) + beyond(metallic, low, high)

@@ -61,13 +61,14 @@ class LightField(nn.Module):
         encode_points: Network,
         encode_directions: Network,
         from_sphere: bool = False,
+        degree: int = 5,
         max_exponent: float = 0.0,
         photographer_max_exponent: float = 0.0,
     ) -> None:
         super().__init__()
         self.direct, self.indirect, self.occlusion, self.photographer = direct, indirect, occlusion, photographer
         self.encode_points, self.encode_directions = encode_points, encode_directions
-        self.blurred = DirectionalEncoding(5)
+        self.blurred = DirectionalEncoding(degree)
         self.from_sphere = from_sphere
         self.max_exponent, self.photographer_max_exponent = max_exponent, photographer_max_exponent
 

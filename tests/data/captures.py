@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,3 +76,10 @@ def same_rays(a: Cameras, b: Cameras, atol: float = 1e-6) -> bool:
 def sorted_by_name(scene: Scene) -> Scene:
     """The same photos, ordered by bare file name."""
     return scene.subset(sorted(range(len(scene)), key=lambda i: Path(scene.names[i]).stem))
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object], name: str = "transforms.json") -> None:
+    """Change what a JSON file of the capture says."""
+    content = json.loads((folder / name).read_text())
+    change(content)
+    (folder / name).write_text(json.dumps(content))

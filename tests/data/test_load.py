@@ -1,33 +1,18 @@
 """The door: every layout opens, every user's mistake gets one sentence, one bad photo never spoils the rest."""
 
-import json
-import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from rilievo.data.convert import convert
 from rilievo.data.load import load_scene
 from rilievo.data.scene import MaskMeaning
 from rilievo.data.stored import StoredImage
 from rilievo.errors import UserError
 from rilievo.io.image import write_image
 
-from .captures import ball_coverage, ball_scene, same_rays, sorted_by_name
-
-
-@pytest.fixture
-def nerfstudio(tmp_path):
-    """A sound capture without masks, 12 photos, in nerfstudio's layout."""
-    return convert(ball_scene(meaning=None), tmp_path / "capture", "nerfstudio")
-
-
-def edit(folder, change, name="transforms.json"):
-    content = json.loads((folder / name).read_text())
-    change(content)
-    (folder / name).write_text(json.dumps(content))
+from .captures import edit, same_rays
 
 
 def reasons(scene) -> dict[str, str]:
@@ -128,28 +113,6 @@ def test_a_lens_that_is_not_ours_is_told(nerfstudio):
         load_scene(nerfstudio)
 
 
-def test_a_mask_of_another_size_is_refused_with_both_sizes(nerfstudio):
-    for i in range(12):
-        write_image(nerfstudio / "masks" / f"{i:03d}.png", np.zeros((7, 9) if i == 5 else (40, 48), np.uint8))
-    with pytest.raises(UserError, match=r"48x40.*9x7"):
-        load_scene(nerfstudio)
-
-
-def test_object_masks_for_some_photos_only_are_refused(nerfstudio):
-    write_image(nerfstudio / "masks" / "000.png", np.zeros((40, 48), np.uint8))
-    with pytest.raises(UserError, match=r"one per image.*1 for 12"):
-        load_scene(nerfstudio)
-    scene = load_scene(nerfstudio, mask_meaning=MaskMeaning.IGNORE)
-    assert scene.coverage[0].max() == 0
-    assert scene.coverage[1].min() == 255
-
-
-def test_masks_that_match_no_photo_are_refused(nerfstudio):
-    write_image(nerfstudio / "masks" / "something.png", np.zeros((40, 48), np.uint8))
-    with pytest.raises(UserError, match="none of which matches"):
-        load_scene(nerfstudio)
-
-
 @pytest.mark.parametrize(
     "options",
     [{"downscale": 0}, {"downscale": float("nan")}, {"holdout": 1}, {"holdout": -2}, {"max_side": 0},
@@ -229,58 +192,7 @@ def test_exif_orientation_is_ignored_where_the_camera_is_for_the_stored_pixels(n
     assert any("EXIF" in note for note in scene.notes)
 
 
-# masks
-
-
-def test_a_masks_folder_is_taken_as_object_and_told(tmp_path):
-    folder = convert(ball_scene(), tmp_path / "capture", "colmap")
-    scene = load_scene(folder)
-    assert scene.mask_meaning is MaskMeaning.OBJECT
-    assert any("--mask-meaning ignore" in note for note in scene.notes)
-    asked = load_scene(folder, mask_meaning=MaskMeaning.IGNORE)
-    assert asked.mask_meaning is MaskMeaning.IGNORE
-    assert not any("--mask-meaning" in note for note in asked.notes)
-
-
-@pytest.mark.parametrize("name", ["mask/{}.png", "masks/{}.png", "masks/{}.png.png"])
-def test_masks_are_found_by_their_photos_name(nerfstudio, name):
-    expected = ball_scene()
-    for i in range(12):
-        write_image(nerfstudio / name.format(f"{i:03d}"), ball_coverage(expected.cameras, i))
-    scene = load_scene(nerfstudio)
-    for i in range(12):
-        np.testing.assert_array_equal(scene.coverage[i], expected.coverage[i])
-
-
-def test_a_mask_path_means_ignore_by_the_formats_definition(tmp_path):
-    folder = convert(ball_scene(meaning=MaskMeaning.IGNORE), tmp_path / "capture", "nerfstudio")
-    scene = load_scene(folder)
-    assert scene.mask_meaning is MaskMeaning.IGNORE
-    edit(folder, lambda c: c.update(mask_meaning="object"))
-    assert load_scene(folder).mask_meaning is MaskMeaning.OBJECT
-
-
-# splits, names, regions
-
-
-def test_every_eighth_photo_by_name_is_held_out_where_nobody_says_otherwise(nerfstudio):
-    def forget(content):
-        for key in ("train_filenames", "val_filenames", "test_filenames"):
-            content.pop(key)
-        content["frames"].reverse()
-
-    edit(nerfstudio, forget)
-    assert load_scene(nerfstudio).test_views == (0, 8)
-    assert load_scene(nerfstudio, holdout=5).test_views == (0, 5, 10)
-    assert load_scene(nerfstudio, holdout=0).test_views == ()
-
-
-def test_lists_of_filenames_win_over_the_habit(nerfstudio):
-    names = [f"images/{i:03d}.png" for i in range(12)]
-    edit(nerfstudio, lambda c: c.update(train_filenames=names[:7], test_filenames=names[9:], val_filenames=names[7:9]))
-    scene = load_scene(nerfstudio)
-    assert scene.names == tuple(names[:7] + names[9:])
-    assert scene.test_views == (7, 8, 9)
+# names, regions, times
 
 
 def test_names_without_extension_are_found(nerfstudio):
@@ -307,125 +219,3 @@ def test_times_must_be_in_the_unit_interval(nerfstudio):
     edit(nerfstudio, lambda c: [frame.update(time=2.0) for frame in c["frames"]])
     with pytest.raises(UserError, match="time"):
         load_scene(nerfstudio)
-
-
-# layouts
-
-
-def dtu_capture(folder, scene, scale=7.0, center=(1.0, 2.0, 3.0)):
-    """The scene in the layout of IDR and NeuS, its world the normalised sphere."""
-    scale_mat = np.diag([scale, scale, scale, 1.0])
-    scale_mat[:3, 3] = center
-    matrices = {}
-    for i in range(len(scene)):
-        P = np.eye(4)
-        P[:3] = scene.cameras.K[i].numpy() @ scene.cameras.cam_from_world[i, :3].numpy()
-        matrices[f"world_mat_{i}"] = -3.0 * P @ np.linalg.inv(scale_mat)  # known up to a factor of any sign
-        matrices[f"scale_mat_{i}"] = scale_mat
-        write_image(folder / "image" / f"{i:06d}.png", scene.images[i])
-        write_image(folder / "mask" / f"{i:03d}.png", scene.coverage[i])
-    np.savez(folder / "cameras_sphere.npz", **matrices)
-    return scale_mat
-
-
-def test_dtu_gives_the_cameras_in_the_sphere_and_the_way_back(tmp_path):
-    expected = ball_scene()
-    scale_mat = dtu_capture(tmp_path, expected)
-    scene = load_scene(tmp_path)
-    assert same_rays(scene.cameras, expected.cameras)
-    assert scene.is_normalised
-    assert scene.mask_meaning is MaskMeaning.OBJECT
-    np.testing.assert_allclose(scene.capture_from_world, scale_mat)
-
-
-def test_dtu_views_keep_their_numbers_when_a_photo_is_missing(tmp_path):
-    expected = ball_scene()
-    dtu_capture(tmp_path, expected)
-    (tmp_path / "image" / "000002.png").unlink()
-    scene = load_scene(tmp_path)
-    rest = [i for i in range(12) if i != 2]
-    assert same_rays(scene.cameras, expected.cameras[rest])
-    np.testing.assert_array_equal(scene.coverage[5], expected.coverage[6])
-
-
-def test_one_nan_camera_of_dtu_is_dropped(tmp_path):
-    dtu_capture(tmp_path, ball_scene())
-    with np.load(tmp_path / "cameras_sphere.npz") as archive:
-        matrices = dict(archive)
-    matrices["world_mat_3"][0, 0] = np.nan
-    np.savez(tmp_path / "cameras_sphere.npz", **matrices)
-    scene = load_scene(tmp_path)
-    assert [d.name for d in scene.dropped] == ["image/000003.png"]
-
-
-def test_a_cut_off_npz_is_named(tmp_path):
-    dtu_capture(tmp_path, ball_scene(n=3))
-    path = tmp_path / "cameras_sphere.npz"
-    path.write_bytes(path.read_bytes()[:700])
-    with pytest.raises(UserError, match=r"cameras_sphere\.npz"):
-        load_scene(tmp_path)
-
-
-def cameras_json(folder, scene, key="camera_to_world", **more):
-    frames = []
-    for i in range(len(scene)):
-        write_image(folder / "images" / f"{i:03d}.png", scene.images[i])
-        pose = scene.cameras.world_from_cam[i].tolist()
-        frames.append({"image": f"images/{i:03d}.png", "K": scene.cameras.K[i].tolist(), key: pose, **more})
-    (folder / "cameras.json").write_text(json.dumps({"width": 48, "height": 40, "frames": frames}))
-
-
-def test_cameras_json_gives_the_cameras(tmp_path):
-    expected = ball_scene(meaning=None)
-    cameras_json(tmp_path, expected)
-    assert same_rays(load_scene(tmp_path).cameras, expected.cameras)
-
-
-def test_a_turntable_is_seen_from_the_object(tmp_path):
-    expected = ball_scene(meaning=None)
-    cameras_json(tmp_path, expected, "camera_to_object", camera_to_world=np.eye(4).tolist())
-    scene = load_scene(tmp_path)
-    assert same_rays(scene.cameras, expected.cameras)
-    assert any("turntable" in note for note in scene.notes)
-
-
-@pytest.mark.parametrize("where", ["sparse/0", "sparse", "."])
-def test_a_colmap_model_may_lie_in_several_places(tmp_path, where):
-    expected = ball_scene(meaning=None)
-    folder = convert(expected, tmp_path / "capture", "colmap")
-    if where != "sparse/0":
-        for path in (folder / "sparse" / "0").iterdir():
-            shutil.move(path, folder / where / path.name)
-        (folder / "sparse" / "0").rmdir()
-    assert same_rays(sorted_by_name(load_scene(folder)).cameras, expected.cameras)
-
-
-def test_a_truncated_colmap_model_is_named(tmp_path):
-    folder = convert(ball_scene(meaning=None), tmp_path / "capture", "colmap")
-    path = folder / "sparse" / "0" / "images.bin"
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(UserError, match=r"images\.bin"):
-        load_scene(folder)
-
-
-# real captures
-
-
-def test_the_fox_opens_with_its_missing_photos_told(shared):
-    scene = load_scene(shared / "photos" / "fox")
-    listed = json.loads((shared / "photos" / "fox" / "transforms.json").read_text())["frames"]
-    assert len(scene) + len(scene.dropped) == len(listed)
-    assert {d.reason for d in scene.dropped} == {"its file is missing"}
-    assert scene.cameras.distortion[:, 0].all()
-    assert scene.test_views == tuple(range(0, len(scene), 8))
-    nearest = np.linalg.norm(scene.cameras.centers.numpy() - scene.region.center, axis=1).min()
-    assert scene.region.radius < nearest
-
-
-def test_a_video_with_held_out_cameras_has_times_for_both(shared):
-    scene = load_scene(shared / "scenes" / "dynamic", verify=False)
-    assert scene.times is not None
-    assert scene.times[0] == 0
-    assert scene.times.max() == 1
-    assert scene.test_views
-    assert all("test" in scene.names[i] for i in scene.test_views)

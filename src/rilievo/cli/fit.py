@@ -47,8 +47,9 @@ class Options:
     """What all random draws follow from; short for --fit.seed."""
     downscale: float = 1.0
     """Shrink the photographs by this factor."""
-    mask_meaning: Literal["object", "ignore"] | None = None
-    """What lies outside a mask: nothing (object), or what nobody knows (ignore)."""
+    mask_meaning: Literal["object", "ignore", "moving"] | None = None
+    """What lies outside a mask: nothing (object), what nobody knows (ignore), or what stands still where masks of a
+    clip mark what moves (moving)."""
     region: tuple[float, float, float, float] | None = None
     """The ball to reconstruct, X Y Z RADIUS in the capture's frame; found automatically when left out."""
     holdout: int | None = None

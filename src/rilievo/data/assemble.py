@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,15 +19,17 @@ from jaxtyping import Float64
 
 from rilievo.cameras.camera import Cameras
 from rilievo.data import masks
-from rilievo.data.frame import Frame, Judged, Listing, Split
+from rilievo.data.companions import told, with_companions
+from rilievo.data.frame import Frame, Judged, Listing
+from rilievo.data.held_out import held_out
 from rilievo.data.region import find_region
 from rilievo.data.scene import Dropped, MaskMeaning, Region, Scene
 from rilievo.data.stored import Channel, StoredImage, StoredImages
 from rilievo.errors import UserError, clear
 from rilievo.io.image import read_header
 
-DEFAULT_HOLDOUT = 8
-"""Every eighth view is held out where the layout has no split: the habit of LLFF and of all who compare with it."""
+T = TypeVar("T")
+
 NEARLY_RIGID = 1e-2
 """Largest |RᵀR - 1| that is repaired as rounding; beyond it the frame's pose is no rotation."""
 
@@ -46,7 +49,7 @@ class Opening:
 
 def assemble(folder: Path, listing: Listing, opening: Opening) -> Scene:
     """Build the scene. Raises `UserError` when no frame is usable, or a mask or K belongs to another photo."""
-    judged, dropped = _judge(listing.frames, opening.verify)
+    judged, dropped = _judge(with_companions(folder, listing.frames), opening.verify)
     dropped = listing.dropped + dropped
     if not judged:
         reasons = sorted({f"{d.name}: {d.reason}" for d in dropped})[:3]
@@ -59,8 +62,10 @@ def assemble(folder: Path, listing: Listing, opening: Opening) -> Scene:
     notes = [f"read as {listing.layout}: {len(judged)} photos", *listing.notes]
     judged, fit_notes = _fit_cameras(judged)
     notes += fit_notes
+    test_views, split_note = held_out([j.frame for j in judged], opening.holdout)
+    times = _times([j.frame for j in judged])
     sizes = [_target_size(j, opening) for j in judged]
-    chosen = masks.choose(folder, listing, judged, sizes, opening.mask_meaning)
+    chosen = masks.choose(folder, listing, judged, sizes, opening.mask_meaning, is_clip=times is not None)
     scene = Scene(
         name=folder.resolve().name,
         cameras=_cameras(judged, sizes),
@@ -68,11 +73,13 @@ def assemble(folder: Path, listing: Listing, opening: Opening) -> Scene:
         images=StoredImages([_color(j, size) for j, size in zip(judged, sizes)]),
         coverage=chosen.coverage,
         mask_meaning=chosen.meaning,
-        test_views=_test_views([j.frame for j in judged], opening.holdout),
+        test_views=test_views,
         region=Region(np.zeros(3), 1.0, "not yet found"),
         points=listing.points,
-        times=_times([j.frame for j in judged]),
+        times=times,
         moving=chosen.moving,
+        depth_files=_if_any(tuple(j.frame.depth for j in judged)),
+        flow_files=_if_any(tuple(j.frame.flows for j in judged)),
         capture_from_world=torch.from_numpy(listing.capture_from_world),
         dropped=dropped,
         folder=folder,
@@ -83,7 +90,7 @@ def assemble(folder: Path, listing: Listing, opening: Opening) -> Scene:
         region = listing.region or find_region(scene)
     if dropped:
         notes.append(f"{len(dropped)} listed frames are not used")
-    notes += chosen.notes
+    notes += [*told(scene), *chosen.notes, split_note]
     notes.append(f"region of interest: {region.reason}")
     return replace(scene, region=region, notes=tuple(notes))
 
@@ -202,16 +209,9 @@ def _cameras(judged: list[Judged], sizes: list[tuple[int, int]]) -> Cameras:
     )
 
 
-def _test_views(frames: list[Frame], holdout: int | None) -> tuple[int, ...]:
-    """The layout's own split, or every `holdout`-th frame by name."""
-    if any(frame.split is Split.TEST for frame in frames):
-        return tuple(i for i, frame in enumerate(frames) if frame.split is Split.TEST)
-    every = DEFAULT_HOLDOUT if holdout is None else holdout
-    if every == 0:
-        return ()
-    by_name = sorted(range(len(frames)), key=lambda i: frames[i].name)
-    held_out = sorted(by_name[::every])
-    return tuple(held_out) if len(held_out) < len(frames) else ()
+def _if_any(per_frame: tuple[T, ...]) -> tuple[T, ...] | None:
+    """None where no frame has any."""
+    return per_frame if any(per_frame) else None
 
 
 def _times(frames: list[Frame]) -> torch.Tensor | None:

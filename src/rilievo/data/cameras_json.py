@@ -1,10 +1,10 @@
 """rilievo's own plain list of cameras: `cameras.json`, camera-to-world in OpenCV axes.
 
 Per frame: `image`, K (3x3, pixels, pixel centres at +0.5), `camera_to_world` (4x4), and optionally `width`, `height`
-(else those beside the frames), `mask`, `distortion` (k1 … k6, p1, p2), `fisheye`, `time` in [0, 1] or `frame`, a
-video's frame number. Masks of a clip, whose frames all have a time, mark what moves. A turntable has `camera_to_object`
-too, which is then the pose that a reconstruction of the object needs. `cameras_test.json` beside it lists held-out
-views.
+(else those beside the frames), `mask`, `depth`, `distortion` (k1 … k6, p1, p2), `fisheye`, `time` in [0, 1] or `frame`,
+a video's frame number. Masks of a clip, whose frames all have a time, mark what moves. A turntable has
+`camera_to_object` too, which is then the pose that a reconstruction of the object needs. `cameras_test.json` beside it
+lists held-out views.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rilievo.data.depth_file import DepthFile
 from rilievo.data.frame import Frame, Listing, Split, pose_matrix
 from rilievo.data.image_files import find_image
 from rilievo.data.json_file import frames_of, read_object
@@ -80,6 +81,6 @@ def _frame(
         time = entry["frame"] / last
     pose = pose_matrix(entry.get(pose_key, entry.get("camera_to_world")))
     fisheye = entry.get("fisheye") is True
-    return Frame(
-        listed, image, pose, K, size_px, distortion, fisheye, mask, None if time is None else float(time), split
-    )
+    time = None if time is None else float(time)
+    depth = DepthFile(folder / entry["depth"]) if isinstance(entry.get("depth"), str) else None
+    return Frame(listed, image, pose, K, size_px, distortion, fisheye, mask, time, split, depth)

@@ -7,6 +7,7 @@ builds the `Scene`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from rilievo.data.depth_file import DepthFile
 from rilievo.data.scene import Dropped, MaskMeaning, PointCloud, Region
 from rilievo.io.image import ImageHeader
 
@@ -46,6 +48,10 @@ class Frame:
     """A mask the layout itself names."""
     time: float | None = None
     split: Split | None = None
+    depth: DepthFile | None = None
+    """Depth that the layout itself names."""
+    flows: Mapping[str, Path] = field(default_factory=dict)
+    """Optical flow to other frames, by their names."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The layout of Nerfies and HyperNeRF (Park et al. 2021), which the iPhone captures of DyCheck (Gao et al. 2022) share:
-`dataset.json`, `metadata.json`, `scene.json`, `camera/<id>.json`, photos in `rgb/<k>x/`.
+`dataset.json`, `metadata.json`, `scene.json`, `camera/<id>.json`, photos in `rgb/<k>x/`, measured depth in
+`depth/<k>x/`.
 
 A camera file has the rotation `orientation` world-to-camera (x right, y down, z forward), the centre `position`,
 intrinsics for photos at full size with pixel centres at +0.5, and a lens of radial k1, k2, k3 and tangential p1, p2.
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from rilievo.data.depth_file import find_depth
 from rilievo.data.frame import Frame, Listing, Split
 from rilievo.data.image_files import find_image
 from rilievo.data.json_file import number, read_object
@@ -132,6 +134,7 @@ def _frame(folder: Path, name: str, image: Path, world: _WorldFrame, time: float
         distortion,
         time=time,
         split=split,
+        depth=find_depth(folder / "depth" / image.parent.name, name),
     )
 
 

@@ -4,7 +4,7 @@
 The camera stands at the origin with the identity for its rotation, and its focal length is not measured: the published
 loader takes 800 px at half size, the middle of the photo for principal point, and so do we, with a note. A frame's time
 is its number over the largest one; where a denser set of frames stands in `rgb_interlval1/` (spelt so), over the number
-of those, less one.
+of those, less one. All frames train, as published.
 
 The published loader moves the world into [-1, 1] by `re_scale.json`, which its first stage leaves in the capture. Here
 the world is the one that depth and flow are in, and `Scene.transformed` moves it for whoever wants that; it also
@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rilievo.data.frame import Frame, Listing, pinhole
+from rilievo.data.frame import Frame, Listing, Split, pinhole
 from rilievo.data.image_files import images_in, size_if_readable
+from rilievo.data.modgs_depth_flow import Companions
 from rilievo.data.scaled_photos import scaled_photos
 from rilievo.data.scene import Dropped
 from rilievo.errors import clear
@@ -74,11 +75,22 @@ def fixed_clip(folder: Path) -> FixedClip:
         )
     last = max(max(numbered.values()), _dense_frames(folder / DENSE_FOLDER) - 1)
     focal_px = FOCAL_PX * FOCAL_FACTOR / factor
+    companions = Companions(folder)
     frames: list[Frame] = []
     for path, index in sorted(numbered.items(), key=lambda item: item[1]):
         width, height = size_if_readable(path) or (0, 0)
-        K = pinhole(focal_px, focal_px, width / 2, height / 2)
-        frames.append(Frame(path.relative_to(folder).as_posix(), path, np.eye(4), K, time=index / max(last, 1)))
+        frames.append(
+            Frame(
+                path.relative_to(folder).as_posix(),
+                path,
+                np.eye(4),
+                pinhole(focal_px, focal_px, width / 2, height / 2),
+                time=index / max(last, 1),
+                split=Split.TRAIN,
+                depth=companions.depth_of(path),
+                flows=companions.flows_of(path, list(numbered)),
+            )
+        )
     dropped = tuple(Dropped(path.name, "its name is no frame number") for path in files if path not in numbered)
     return FixedClip(tuple(frames), dropped, last, factor)
 

@@ -107,7 +107,6 @@ def _with_lens(frame: Frame, camera: RigCamera) -> Frame:
         size_px=camera.size_px,
         distortion=camera.distortion,
         fisheye=camera.fisheye,
-        split=Split.TRAIN,
     )
 
 
@@ -128,8 +127,8 @@ def _test_frames(
             else:
                 pose = relative_pose(train.world_from_cam, camera.world_from_cam, scale)
                 time = int(moment.name) / max(clip.last, 1)
-                frame = Frame(image.relative_to(folder).as_posix(), image, pose, camera.K, time=time)
-                frames.append(replace(_with_lens(frame, camera), split=Split.TEST))
+                frame = Frame(image.relative_to(folder).as_posix(), image, pose, camera.K, time=time, split=Split.TEST)
+                frames.append(_with_lens(frame, camera))
     return frames, dropped
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +13,7 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from rilievo.cameras.camera import Cameras
+from rilievo.data.depth_file import DepthFile
 from rilievo.data.stored import Pictures, StoredImages
 
 
@@ -76,6 +77,10 @@ class Scene:
     """In [0, 1] where the capture is a video."""
     moving: Pictures | None = None
     """Where a clip says so: `moving[i]` is uint8 [h, w], above 0 on what moves."""
+    depth_files: tuple[DepthFile | None, ...] | None = None
+    """Depth beside the photos, None for those without; see `depth`."""
+    flow_files: tuple[Mapping[str, Path], ...] | None = None
+    """Optical flow beside the photos: for each, files by the name of the photo that they lead to."""
     capture_from_world: Float64[Tensor, "4 4"] = torch.eye(4, dtype=torch.float64)
     """Similarity back to the frame the capture was given in: results leave through it."""
     dropped: tuple[Dropped, ...] = ()
@@ -90,6 +95,19 @@ class Scene:
     def train_views(self) -> tuple[int, ...]:
         held_out = set(self.test_views)
         return tuple(i for i in range(len(self)) if i not in held_out)
+
+    def time_of(self, i: int) -> float | None:
+        """When photo `i` was taken, in [0, 1] over the clip; None where photos have no times."""
+        return None if self.times is None else float(self.times[i])
+
+    def depth(self, i: int) -> Float[np.ndarray, "_h _w"] | None:
+        """Depth beside photo `i` along camera z, in units of the capture, 0 where unknown; None where there is none.
+
+        Raises `UserError` as `DepthFile.read` does.
+        """
+        file = None if self.depth_files is None else self.depth_files[i]
+        width, height = self.cameras.sizes_px[i].tolist()
+        return None if file is None else file.read((width, height))
 
     def photograph(self, i: int) -> Float[np.ndarray, "_h _w 3"]:
         """Photo `i` in [0, 1] as a model shows it: over white where object masks say that nothing else is there."""
@@ -147,6 +165,8 @@ class Scene:
             images=_pick(self.images, views),
             coverage=None if self.coverage is None else _pick(self.coverage, views),
             moving=None if self.moving is None else _pick(self.moving, views),
+            depth_files=self.depth_files and tuple(self.depth_files[i] for i in views),
+            flow_files=self.flow_files and tuple(self.flow_files[i] for i in views),
             test_views=tuple(new for new, old in enumerate(views) if old in held_out),
             times=None if self.times is None else self.times[list(views)],
         )

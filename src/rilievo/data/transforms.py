@@ -2,8 +2,8 @@
 
 Poses are camera-to-world in OpenGL axes. Intrinsics stand beside the frames or in each of them. A nerfstudio
 `mask_path` means *ignore* by that format's definition: pixels where it is black train nothing. Alpha means *object*.
-Two keys are rilievo's own: `mask_meaning` ("object" or "ignore"), which says what `mask_path` means, and `time` in [0,
-1] per frame (nerfstudio has it too).
+Two keys are rilievo's own: `mask_meaning` ("object", "ignore", or "moving" for a clip), which says what `mask_path`
+means, and `time` in [0, 1] per frame (nerfstudio has it too). Depth is where `depth_file_path` says.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rilievo.data.depth_file import DepthFile
 from rilievo.data.frame import CV_FROM_GL, Frame, Listing, Split, pose_matrix
 from rilievo.data.image_files import find_image, size_if_readable
 from rilievo.data.intrinsics import read_intrinsics
@@ -18,6 +19,8 @@ from rilievo.data.json_file import frames_of, read_object
 from rilievo.data.scene import Dropped, MaskMeaning, PointCloud
 from rilievo.errors import clear
 from rilievo.io.ply import read_points
+
+MILLI = 1e-3
 
 
 def is_transforms(folder: Path) -> bool:
@@ -56,6 +59,7 @@ def list_transforms(folder: Path) -> Listing:
                 mask,
                 time=_time(entry, path),
                 split=splits.get(listed),
+                depth=_depth(folder, entry),
             )
         )
     return Listing(
@@ -87,13 +91,21 @@ def _time(entry: dict[str, Any], path: Path) -> float | None:
     return float(time)
 
 
+def _depth(folder: Path, entry: dict[str, Any]) -> DepthFile | None:
+    """nerfstudio's pictures of depth count thousandths of a unit."""
+    listed = entry.get("depth_file_path")
+    if not isinstance(listed, str):
+        return None
+    path = folder / listed
+    return DepthFile(path, MILLI if path.suffix.lower() == ".png" else 1.0)
+
+
 def _mask_meaning(content: dict[str, Any], frames: list[Frame], path: Path) -> MaskMeaning | None:
     """What masks that the file names mean; None where it names none, and alpha or a folder may speak."""
     written = content.get("mask_meaning")
     if written is not None and written not in [meaning.value for meaning in MaskMeaning]:
-        raise clear(
-            f"{path}: mask_meaning", expected='"object" or "ignore"', got=repr(written), do="correct or remove it"
-        )
+        known = '"object", "ignore" or "moving"'
+        raise clear(f"{path}: mask_meaning", expected=known, got=repr(written), do="correct or remove it")
     if written is not None:
         return MaskMeaning(written)
     return MaskMeaning.IGNORE if any(frame.mask is not None for frame in frames) else None

@@ -24,7 +24,7 @@ def write_colmap(scene: Scene, folder: Path) -> None:
     for i, stem in enumerate(stems(scene.names)):
         name = write_photo(scene, i, folder / "images", stem)
         if scene.coverage is not None:
-            write_mask(scene, i, folder / "masks", name)
+            write_mask(scene.coverage[i], folder / "masks", name)
         width, height = scene.cameras.sizes_px[i].tolist()
         lens = Lens(
             scene.cameras.K[i].numpy(), scene.cameras.distortion[i].numpy(), bool(scene.cameras.fisheye[i].item())

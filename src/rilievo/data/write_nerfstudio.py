@@ -1,7 +1,7 @@
 """A scene as nerfstudio's `transforms.json`, which is also rilievo's own scene folder.
 
-Object masks become alpha, ignore masks become `mask_path`: each is what the format means by it. Numbers keep all their
-digits.
+Object masks become alpha, ignore masks become `mask_path`: each is what the format means by it. Masks of what moves
+in a clip become `mask_path` too, and `mask_meaning` says so. Numbers keep all their digits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def write_nerfstudio(scene: Scene, folder: Path) -> None:
         else:
             frame["file_path"] = f"images/{write_photo(scene, i, folder / 'images', stem)}"
         if scene.coverage is not None and scene.mask_meaning is MaskMeaning.IGNORE:
-            frame["mask_path"] = f"masks/{write_mask(scene, i, folder / 'masks', stem)}"
+            frame["mask_path"] = f"masks/{write_mask(scene.coverage[i], folder / 'masks', stem)}"
+        elif scene.moving is not None:
+            frame["mask_path"] = f"masks/{write_mask(scene.moving[i], folder / 'masks', stem)}"
         frame |= _intrinsics(scene, i)
         if scene.times is not None:
             frame["time"] = float(scene.times[i])
@@ -41,6 +43,8 @@ def write_nerfstudio(scene: Scene, folder: Path) -> None:
     if scene.points is not None:
         write_points(folder / "points.ply", scene.points.xyz, scene.points.rgb)
         content["ply_file_path"] = "points.ply"
+    if scene.moving is not None:
+        content["mask_meaning"] = MaskMeaning.MOVING.value
     if scene.test_views:
         content["train_filenames"] = [frames[i]["file_path"] for i in scene.train_views]
         content["test_filenames"] = [frames[i]["file_path"] for i in scene.test_views]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from jaxtyping import UInt8
 
 from rilievo.data.scene import Scene
 from rilievo.data.stored import StoredImages
@@ -46,8 +47,7 @@ def write_cut_out(scene: Scene, i: int, folder: Path, stem: str) -> str:
     return f"{stem}.png"
 
 
-def write_mask(scene: Scene, i: int, folder: Path, stem: str) -> str:
-    """The coverage of photo `i` as a grey PNG. Returns its name."""
-    assert scene.coverage is not None
-    write_image(folder / f"{stem}.png", scene.coverage[i])
+def write_mask(mask: UInt8[np.ndarray, "h w"], folder: Path, stem: str) -> str:
+    """A mask as a grey PNG. Returns its name."""
+    write_image(folder / f"{stem}.png", mask)
     return f"{stem}.png"

@@ -133,7 +133,7 @@ def test_the_viewer_of_a_run_holds_its_cameras_and_its_mesh(run):
     try:
         assert {"mesh", "cameras/0", "cameras/13"} <= set(viewer.nodes)
         assert render is not None
-        assert render(run.scene.normalised().cameras[0]).shape == (16, 16, 3)
+        assert render(run.scene.normalised().cameras[0], None).shape == (16, 16, 3)
     finally:
         viewer.close()
 

@@ -146,3 +146,19 @@ def test_density_colour_and_grid_learn_together(rays):
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_surfaces_need_no_haste_and_fog_is_seen_through_in_time(rays):
+    formed = volume("box", Ball(0.25, density=400.0))
+    for seed in range(20):
+        formed.update_occupancy(seed=seed, fraction=1.0)
+    assert formed.haste(rays, *stretch(rays), early_stop=1e-3, looks=30.0) == 1.0
+    fog = volume("box", Ball(10.0, density=1.0))
+    before = fog.march_visible(rays, *stretch(rays), early_stop=1e-3)[0]
+    fog.stride = fog.haste(rays, *stretch(rays), early_stop=1e-3, looks=30.0)
+    assert fog.stride > 3
+    after, looked = fog.march_visible(rays, *stretch(rays), early_stop=1e-3)
+    assert looked < 1.1 * 30 * len(rays)
+    with torch.no_grad():
+        opacities = [fog(rays, samples).opacity for samples in (before, after)]
+    torch.testing.assert_close(*opacities, rtol=0, atol=0.04)

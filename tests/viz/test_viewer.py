@@ -11,7 +11,7 @@ import torch
 from rilievo.data.scene import PointCloud, Region, Scene
 from rilievo.demo import studio
 from rilievo.geometry.mesh import TriMesh
-from rilievo.viz.viewer import LEAST_PX, MOST_PX, Viewer, camera_of
+from rilievo.viz.viewer import CLIP_S, LEAST_PX, MOST_PX, Viewer, camera_of
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_live_picture_grows_while_the_camera_rests_and_shrinks_when_it_moves(v
     monkeypatch.setattr(viewer.server, "get_clients", lambda: {0: Client})
     monkeypatch.setattr(viewer, "_moving_width", lambda aspect: LEAST_PX)
 
-    def render(cameras):
+    def render(cameras, time):
         width, height = cameras.sizes_px[0].tolist()
         return np.zeros((height, width, 3), np.uint8)
 
@@ -90,3 +90,37 @@ def test_a_live_picture_grows_while_the_camera_rests_and_shrinks_when_it_moves(v
     Client.camera = Eye(position=np.array([1.0, 0, -3]))
     assert viewer.draw(render)
     assert shown[-1] == LEAST_PX
+
+
+def test_a_clip_plays_round_and_round_until_it_is_stopped(viewer):
+    viewer.add_time()
+    clock = viewer.clock
+    assert clock.read(3.0) == 0
+    clock.plays.value = True
+    assert [clock.read(3 + CLIP_S * share) for share in (0, 0.75, 1.25)] == pytest.approx([0, 0.75, 0.25])
+    clock.plays.value = False
+    assert clock.read(3 + CLIP_S * 7.5) == pytest.approx(0.25)
+
+
+def test_another_time_is_another_picture(viewer, monkeypatch):
+    shown: list[float] = []
+
+    class Background:
+        def set_background_image(self, picture, format):
+            pass
+
+    class Client:
+        client_id, camera, scene = 0, Eye(), Background()
+
+    def render(cameras, time):
+        shown.append(time)
+        width, height = cameras.sizes_px[0].tolist()
+        return np.zeros((height, width, 3), np.uint8)
+
+    monkeypatch.setattr(viewer.server, "get_clients", lambda: {0: Client})
+    viewer.add_time()
+    while viewer.draw(render):
+        pass
+    viewer.clock.slider.value = 0.5
+    assert viewer.draw(render)
+    assert (shown[0], shown[-1]) == (0.0, 0.5)

@@ -65,8 +65,8 @@ def image_metrics(run: Run, lpips: Sequence[Path] = ()) -> dict[str, Any]:
     """PSNR (dB), SSIM and with weight files LPIPS on the held-out photographs at their stored resolution: `mean`,
     `views`.
 
-    Photographs of cut-out objects are laid over white, as the model's pictures are. Raises `UserError` when the run
-    held nothing out.
+    A moving world is shown at the time of each photograph. Photographs of cut-out objects are laid over white, as the
+    model's pictures are. Raises `UserError` when the run held nothing out.
     """
     import torch
     from rich.console import Console
@@ -85,7 +85,8 @@ def image_metrics(run: Run, lpips: Sequence[Path] = ()) -> dict[str, Any]:
     views = {}
     for i in track(scene.test_views, "held-out views", console=Console(stderr=True), transient=True):
         with torch.no_grad():
-            seen, photo = run.model.render(cameras, i).rgb.cpu(), torch.from_numpy(scene.photograph(i))
+            seen = run.model.render(cameras, i, scene.time_of(i)).rgb.cpu()
+            photo = torch.from_numpy(scene.photograph(i))
             views[scene.names[i]] = {name: float(metric(seen, photo)) for name, metric in metrics.items()}
     mean = {name: sum(view[name] for view in views.values()) / len(views) for name in metrics}
     return {"mean": mean, "views": views}

@@ -15,6 +15,9 @@ from rilievo.cli.report import describe
 from rilievo.engine.workspace import SceneSource
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from rilievo.cameras.camera import Cameras
     from rilievo.data.scene import Scene
     from rilievo.viz.viewer import Renders, Viewer
 
@@ -23,7 +26,9 @@ IDLE_S = 0.05
 
 @dataclass(frozen=True)
 class View:
-    """Show a run or a capture in the browser: cameras, photographs, points, mesh, and the live rendering of a run."""
+    """Show a run or a capture in the browser: cameras, photographs, points, mesh, and the live rendering of a run, with
+    a slider for the time of a moving world.
+    """
 
     what: tyro.conf.Positional[Path]
     """A run folder or a capture."""
@@ -57,17 +62,24 @@ def open_viewer(asked: View) -> tuple[Viewer, Renders | None]:
 def _view_run(asked: View) -> tuple[Viewer, Renders]:
     import numpy as np
 
-    from rilievo.cli.render import pictures
     from rilievo.engine.run import open_run
     from rilievo.io.mesh_file import read_mesh
+    from rilievo.viz.picture import to_bytes
 
     run = open_run(asked.what, device=asked.device)
+    model = run.model  # a damaged checkpoint is told before a browser is opened
     viewer = _show(run.scene, asked.port)
     meshes = sorted(run.workspace.folder.glob("mesh.*"))
     if meshes:
         world_from_capture = np.linalg.inv(run.scene.capture_from_world.numpy())
         viewer.add_mesh(read_mesh(meshes[0]).transformed(world_from_capture))
-    return viewer, lambda cameras: next(pictures(run, cameras))
+    if run.moves:
+        viewer.add_time()
+
+    def render(cameras: Cameras, time: float | None) -> np.ndarray:
+        return to_bytes(model.render(cameras, 0, time).rgb.cpu().numpy())
+
+    return viewer, render
 
 
 def _show(scene: Scene, port: int) -> Viewer:

@@ -92,7 +92,7 @@ class Previews(pl.Callback):
         self.view = (scene.test_views or (0,))[0]
         width, height = scene.cameras.sizes_px[self.view].tolist()
         self.camera = scene.cameras[self.view].resized(factor=min(1.0, PREVIEW_SIDE / max(width, height)))
-        self.photo = to_bytes(scene.photograph(self.view))
+        self.photo, self.time = to_bytes(scene.photograph(self.view)), scene.time_of(self.view)
         self.step_of_last = -1
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -107,7 +107,7 @@ class Previews(pl.Callback):
             return
         self.step_of_last = trainer.global_step
         pl_module.model.eval()
-        seen = pl_module.model.render(self.camera, 0)
+        seen = pl_module.model.render(self.camera, 0, self.time)
         pl_module.model.train()
         write_image(self.folder / f"step-{trainer.global_step:06d}.png", rendering_grid(seen, self.photo))
 

@@ -30,6 +30,8 @@ class Artifact(StrEnum):
     SCENE = "scene"
     MESH = "mesh"
     RADIANCE = "radiance"
+    MOTION = "motion"
+    """The world at any time of a clip: the model is a `MovingModel`."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,14 @@ class Model(Protocol):
     def render(self, cameras: Cameras, index: int, time: float | None = None) -> Rendering: ...
 
     def extract_mesh(self, resolution: int) -> TriMesh: ...
+
+
+@runtime_checkable
+class MovingModel(Model, Protocol):
+    """A model that a time, in [0, 1] over the clip, makes another picture of."""
+
+    def displacement(self, cameras: Cameras, index: int, from_time: float, to_time: float) -> Float[Tensor, "h w 3"]:
+        """How far in the world what a camera sees at one time will have gone at another; 0 where nothing is seen."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rilievo.data.scene import Scene
 from rilievo.engine.fit import accelerator
-from rilievo.engine.method import Method, Model, available
+from rilievo.engine.method import Artifact, Method, Model, available
 from rilievo.engine.workspace import Workspace
 from rilievo.errors import clear
 
@@ -22,6 +22,11 @@ class Run:
     method: Method
     config: Any
     device: str
+
+    @property
+    def moves(self) -> bool:
+        """Whether the model shows another picture at another time."""
+        return Artifact.MOTION in self.method.gives
 
     @cached_property
     def scene(self) -> Scene:

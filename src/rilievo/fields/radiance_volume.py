@@ -90,6 +90,22 @@ class RadianceVolume(nn.Module):
             rays, t_min, t_max, self.march, alpha_of_density(self._density_fn), early_stop=early_stop, jitter=jitter
         )
 
+    def haste(
+        self,
+        rays: Rays,
+        t_min: Float[Tensor, "r"],
+        t_max: Float[Tensor, "r"],
+        *,
+        early_stop: float,
+        looks: float,
+    ) -> float:
+        """How many times longer intervals must be for these rays to need at most `looks` of them each, in the mean.
+
+        1 where surfaces have formed; above it in the fog that a volume is while it begins to learn.
+        """
+        _, looked = self.march_visible(rays, t_min, t_max, early_stop=early_stop)
+        return max(1.0, looked / (looks * max(len(rays), 1)))
+
     def forward(self, rays: Rays, samples: PackedSamples) -> VolumeRender:
         """Composite samples."""
         return render_volume(

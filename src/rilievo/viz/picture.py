@@ -32,17 +32,31 @@ def false_color(values: Float[np.ndarray, "*any"]) -> UInt8[np.ndarray, "*any 3"
     return to_bytes(np.stack(channels, axis=-1))
 
 
-def depth_picture(depth: Float[np.ndarray, "h w"], opacity: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+def depth_picture(
+    depth: Float[np.ndarray, "h w"], opacity: Float[np.ndarray, "h w"], span: tuple[float, float] | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
     """Near is light, far is dark, black where less than half of the light was stopped.
 
-    The range runs from the 2nd to the 98th percentile of what was hit, so a few stray pixels do not flatten the rest.
+    `span` is what the lightest and the darkest colour stand for; `depth_span` of the picture itself when None.
     """
-    hit: Bool[np.ndarray, "h w"] = (opacity > 0.5) & (depth > 0)
-    if not hit.any():
-        return np.zeros((*depth.shape, 3), np.uint8)
-    near, far = np.percentile(depth[hit], [2, 98])
+    hit = _hit(depth, opacity)
+    near, far = (depth_span(depth, opacity) or (0.0, 1.0)) if span is None else span
     shade = 1 - (depth - near) / max(far - near, 1e-9)
     return np.where(hit[..., None], false_color(shade), np.uint8(0))
+
+
+def depth_span(depth: Float[np.ndarray, "h w"], opacity: Float[np.ndarray, "h w"]) -> tuple[float, float] | None:
+    """The 2nd and the 98th percentile of what was hit, so that a few stray pixels do not flatten the rest; None where
+    nothing was."""
+    hit = _hit(depth, opacity)
+    if not hit.any():
+        return None
+    near, far = np.percentile(depth[hit], [2, 98])
+    return float(near), float(far)
+
+
+def _hit(depth: Float[np.ndarray, "h w"], opacity: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    return (opacity > 0.5) & (depth > 0)
 
 
 def normal_picture(

@@ -1,7 +1,7 @@
 """A capture and a run in the browser: cameras as frusta with their photographs, points, mesh, and a live rendering.
 
 Everything is shown in the scene's own world. The server listens on this machine only. A live picture is drawn small
-while the camera moves, so that it follows, and larger once it rests.
+while the camera moves or time passes, so that it follows, and larger once both rest.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ MOVING_S = 0.15
 """How long a picture may take while the camera moves."""
 LEAST_PX, MOST_PX = 48, 640
 """Width of live pictures."""
+CLIP_S = 5.0
+"""How long a clip plays."""
 
 
-Renders = Callable[[Cameras], np.ndarray]
-"""What one camera sees, as uint8 [h, w, 3]."""
+Renders = Callable[[Cameras, float | None], np.ndarray]
+"""What one camera sees at a time (None where nothing moves), as uint8 [h, w, 3]."""
 
 
 @runtime_checkable
@@ -54,10 +56,26 @@ class Eye(Protocol):
 
 @dataclass
 class _Drawn:
-    """What a browser shows: from where, and how wide."""
+    """What a browser shows: from where and when, and how wide."""
 
     eye: tuple[float, ...]
+    time: float | None
     width: int
+
+
+class Clock:
+    """What time it is: where the slider stands, which moves on while the clip plays, round and round."""
+
+    def __init__(self, slider: viser.GuiInputHandle[float], plays: viser.GuiInputHandle[bool]) -> None:
+        self.slider, self.plays = slider, plays
+        self.last_read_s: float | None = None
+
+    def read(self, now_s: float) -> float:
+        """The time in [0, 1], `now_s` being what any steady clock says."""
+        if self.plays.value and self.last_read_s is not None:
+            self.slider.value = (self.slider.value + (now_s - self.last_read_s) / CLIP_S) % 1.0  # type: ignore[misc]  # viser defines the setter apart from the getter
+        self.last_read_s = now_s if self.plays.value else None
+        return float(self.slider.value)
 
 
 class Viewer:
@@ -68,6 +86,7 @@ class Viewer:
         self.nodes: dict[str, viser.SceneNodeHandle] = {}
         self._drawn: dict[int, _Drawn] = {}
         self._seconds_per_pixel = 1e-5
+        self.clock: Clock | None = None
 
     @property
     def url(self) -> str:
@@ -94,21 +113,27 @@ class Viewer:
         shown = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=mesh.colors, process=False)
         self.nodes["mesh"] = self.server.scene.add_mesh_trimesh("/mesh", shown)
 
+    def add_time(self) -> None:
+        """A slider over the time of a clip, and a box that lets it play."""
+        slider = self.server.gui.add_slider("time", min=0.0, max=1.0, step=0.001, initial_value=0.0)
+        self.clock = Clock(slider, self.server.gui.add_checkbox("play", initial_value=False))
+
     def draw(self, render: Renders) -> bool:
         """Bring the live picture of each browser up to date; False when there was nothing to do."""
         worked = False
+        when = None if self.clock is None else self.clock.read(time.perf_counter())
         for client in self.server.get_clients().values():
             eye, drawn = client.camera, self._drawn.get(client.client_id)
             place = (*np.asarray(eye.wxyz).tolist(), *np.asarray(eye.position).tolist(), eye.fov, eye.aspect)
-            moved = drawn is None or drawn.eye != place
+            moved = drawn is None or (drawn.eye, drawn.time) != (place, when)
             if not moved and drawn is not None and drawn.width >= MOST_PX:
                 continue
             width = self._moving_width(eye.aspect) if moved or drawn is None else min(2 * drawn.width, MOST_PX)
             began = time.perf_counter()
-            picture = render(camera_of(eye, width))
+            picture = render(camera_of(eye, width), when)
             self._seconds_per_pixel = (time.perf_counter() - began) / (picture.shape[0] * picture.shape[1])
             client.scene.set_background_image(picture, format="jpeg")
-            self._drawn[client.client_id] = _Drawn(place, width)
+            self._drawn[client.client_id] = _Drawn(place, when, width)
             worked = True
         return worked
 

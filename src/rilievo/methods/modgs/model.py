@@ -81,17 +81,8 @@ class ModgsModel(GaussianModel):
     def forward(self, camera: Cameras, time: float, background: Float[Tensor, "3"] | None = None) -> SplatRender:
         """What a pinhole camera, alone in its batch, sees at a time."""
         cloud = self.cloud_at(time)
-        device = cloud.means.device
-        width, height = camera.sizes_px[0].tolist()
-        return render_splats(
-            cloud,
-            self._colors(cloud, camera.centers[0].to(device, torch.float32)),
-            camera.cam_from_world[0].to(device),
-            camera.K[0].to(device),
-            (width, height),
-            background=background,
-            antialiased=self.config.antialiased,
-        )
+        eye = camera.centers[0].to(cloud.means.device, torch.float32)
+        return self._draw(cloud, self._colors(cloud, eye), camera, background)
 
     @torch.no_grad()
     def render(self, cameras: Cameras, index: int, time: float | None = None) -> Rendering:
@@ -114,6 +105,22 @@ class ModgsModel(GaussianModel):
         )
 
     @torch.no_grad()
+    def displacement(self, cameras: Cameras, index: int, from_time: float, to_time: float) -> Float[Tensor, "h w 3"]:
+        """How far in the world what a camera sees at one time will have gone at another, mean of the Gaussians seen; 0
+        where nothing is seen.
+        """
+        cloud = self.cloud_at(from_time)
+        steps = self.cloud_at(to_time).means - cloud.means
+
+        def draw(pinhole: Cameras) -> Float[Tensor, "h w 4"]:
+            seen = self._draw(cloud, steps, pinhole)
+            return torch.cat((seen.features, seen.alpha[..., None]), dim=-1)
+
+        seen = through_lens(draw, cameras, index).cpu()
+        step, opacity = seen[..., :3], seen[..., 3:]
+        return torch.where(opacity > HIT, step / opacity.clamp_min(HIT), 0)
+
+    @torch.no_grad()
     def track(
         self, points: Float[Tensor, "n 3"], from_time: float, to_times: Float[Tensor, "m"]
     ) -> Float[Tensor, "m n 3"]:
@@ -130,6 +137,26 @@ class ModgsModel(GaussianModel):
         raise UserError(
             "modgs: expected a method with a surface, got a cloud of Gaussians that moves, which has none; "
             "fit neus to photos of a still scene for a mesh"
+        )
+
+    def _draw(
+        self,
+        cloud: GaussianCloud,
+        features: Float[Tensor, "n c"],
+        camera: Cameras,
+        background: Float[Tensor, "c"] | None = None,
+    ) -> SplatRender:
+        """Gaussians with any features, as a pinhole camera sees them."""
+        device = cloud.means.device
+        width, height = camera.sizes_px[0].tolist()
+        return render_splats(
+            cloud,
+            features,
+            camera.cam_from_world[0].to(device),
+            camera.K[0].to(device),
+            (width, height),
+            background=background,
+            antialiased=self.config.antialiased,
         )
 
     def _moves(self, points: Float[Tensor, "n 3"], time: float) -> Bool[Tensor, "n"]:

@@ -32,6 +32,10 @@ RADIUS = 1.0
 
 EARLY_STOP = 1e-3
 """In pictures, samples are left out from where less light than this would arrive."""
+MOST_LOOKS, PROBES = 64.0, 512
+"""In pictures, rays look at the density so often at most, in the mean, judged by so many of them. Trained models need
+10 to 40; one that has learned for a minute looks hundreds of times into fog, whose picture longer steps hardly change.
+"""
 LOOKS_PER_SAMPLE = 6
 """Looking at the density of so many samples costs as much as training on one."""
 
@@ -90,13 +94,7 @@ class NerfModel(RayModel):
         jitter: Float[Tensor, "r"] | None = None,
     ) -> NerfRender:
         """The volume over the colour `behind`."""
-        if self.volume.contraction == "box":
-            near, far = ray_box(rays.origins, rays.directions, Box.cube(RADIUS, rays.origins))
-            hit = far > 0
-            near, far = torch.where(hit, near.clamp_min(0), 0), torch.where(hit, far, 0)
-        else:
-            near = torch.full_like(rays.origins[:, 0], self.config.near)
-            far = torch.full_like(near, self.config.far)
+        near, far = self._stretch(rays)
         early_stop = self.config.early_stop if self.training else EARLY_STOP
         if early_stop:
             samples, looked = self.volume.march_visible(rays, near, far, jitter, early_stop=early_stop)
@@ -108,8 +106,13 @@ class NerfModel(RayModel):
         return NerfRender(seen.rgb + behind * (1 - seen.opacity[:, None]), seen, cost)
 
     def render(self, cameras: Cameras, index: int, time: float | None = None) -> Rendering:
-        """The view of a camera, over white."""
-        return render_rays(self._look, cameras, index, next(self.parameters()).device)
+        """The view of a camera, over white; a volume that is still fog is seen in longer steps (`MOST_LOOKS`)."""
+        device, usual = next(self.parameters()).device, self.volume.stride
+        self.volume.stride = usual * self._haste(cameras, index, device)
+        try:
+            return render_rays(self._look, cameras, index, device)
+        finally:
+            self.volume.stride = usual
 
     def extract_mesh(self, resolution: int) -> TriMesh:
         """Where the density passes `surface_density`, within the region, closed at its border."""
@@ -126,6 +129,22 @@ class NerfModel(RayModel):
             gradient=self._gradient,
             color=self._surface_color,
         )
+
+    def _stretch(self, rays: Rays) -> tuple[Float[Tensor, "r"], Float[Tensor, "r"]]:
+        """Where each ray enters and leaves what is modelled; 0 and 0 where it misses it."""
+        if self.volume.contraction == "box":
+            near, far = ray_box(rays.origins, rays.directions, Box.cube(RADIUS, rays.origins))
+            hit = far > 0
+            return torch.where(hit, near.clamp_min(0), 0), torch.where(hit, far, 0)
+        near = torch.full_like(rays.origins[:, 0], self.config.near)
+        return near, torch.full_like(near, self.config.far)
+
+    def _haste(self, cameras: Cameras, index: int, device: torch.device) -> float:
+        """By how much to lengthen the steps of a picture, judged by some of its rays."""
+        rays = cameras.view_rays(index)
+        chosen = torch.randint(len(rays), (PROBES,), generator=torch.Generator().manual_seed(0))
+        some = rays[chosen].to(device)
+        return self.volume.haste(some, *self._stretch(some), early_stop=EARLY_STOP, looks=MOST_LOOKS)
 
     def _look(self, rays: Rays) -> dict[str, Tensor]:
         out = self(rays, torch.ones(3, device=rays.origins.device))

@@ -17,6 +17,7 @@ from jaxtyping import Float64
 from rilievo.data.scene import Dropped
 from rilievo.errors import clear
 from rilievo.io.atomic import unwritable
+from rilievo.sfm.agreement import explained
 from rilievo.sfm.bundle import Adjusted, Tracks, adjust
 from rilievo.sfm.features import (
     FeatureSettings,
@@ -33,12 +34,18 @@ from rilievo.sfm.lens import PARAMETERS, Belief, belief
 from rilievo.sfm.mapping import Mapped, map_photos, triangulate
 from rilievo.sfm.photos import PhotoSet
 from rilievo.sfm.scene_folder import write_scene
-from rilievo.sfm.stillness import background_stands_still, share_of_still_matches
-from rilievo.sfm.turntable import SPREAD, solve_turntable
+from rilievo.sfm.standing_camera import leave_out_still_matches
+from rilievo.sfm.stillness import background_stands_still, motion_warnings, share_of_still_matches
+from rilievo.sfm.tracks import join
+from rilievo.sfm.turntable import SPREAD, Turned, moving_matches, solve_turntable
 
 WORK = ".align"
 FEWEST_FEATURES = 30
 """On a photo; with fewer there is nothing to match."""
+
+AS_MUCH, AS_WELL = 0.97, 1.3
+"""A circle that explains this share of what free poses explain, with at most so many times their noise, does as well:
+free poses follow wrong matches, and errors that are common to a photo, too."""
 
 Progress = Callable[[Iterator[int], int, str], None]
 
@@ -93,6 +100,9 @@ def align(
     progress(extract(database, found, groups, beliefs, settings.features, settings.threads), len(names), "features")
     progress(match(database, names, pairs, settings.threads), len(pairs), "matches")
     keypoints, matches = read_keypoints(database, names), read_matches(database, names, pairs)
+    still_share = leave_out_still_matches(database, names, pairs, keypoints, matches)
+    if still_share is not None:
+        matches = read_matches(database, names, pairs)
     stands_still = background_stands_still(found.photos)
     mapped: Mapped | None = None
     if known.cam_from_world is not None:
@@ -100,21 +110,33 @@ def align(
         mapped = triangulate(database, names, groups, beliefs, poses)
     elif not settings.turntable:
         mapped = map_photos(database, names, groups, beliefs, settings.mapper)
-    aligned = None if mapped is None else _adjusted(mapped, beliefs, found)
-    if settings.turntable or (stands_still and (aligned is None or len(aligned.views) < len(names))):
-        turned = _turned(keypoints, matches, found, known)
-        if turned is not None and (aligned is None or len(turned.views) > len(aligned.views)):
-            aligned = turned
+    aligned = free = None if mapped is None else _adjusted(mapped, beliefs, found)
+    if known.cam_from_world is None and (settings.turntable or stands_still or still_share or _lacks(free, found)):
+        aligned = _simpler(free, _turned(keypoints, matches, found, known, settings.turntable), keypoints, matches)
     if aligned is None or len(aligned.views) < 2:
+        if settings.turntable and matches:
+            raise clear(
+                "--turntable",
+                expected="an object that turned about one axis before a camera that stood still",
+                got="photos whose matches no such motion explains",
+                do="give --masks DIR if the background is in the way, or leave --turntable out",
+            )
         raise no_overlap(found, [(m.first, m.second, len(m.features)) for m in matches])
     degree = np.bincount([view for m in matches for view in (m.first, m.second)], minlength=len(names))
     dropped = tuple(
-        Dropped(photo.name, _why_dropped(len(keypoints[i]), int(degree[i])))
+        Dropped(photo.name, _why_dropped(len(keypoints[i]), int(degree[i]), aligned is not free))
         for i, photo in enumerate(found.photos)
         if i not in aligned.views
     )
-    warnings = () if settings.turntable else _motion_warnings(stands_still, found, keypoints, matches)
-    aligned = replace(aligned, dropped=found.dropped + dropped, notes=aligned.notes + warnings)
+    notes = list(aligned.notes)
+    if still_share is not None:
+        notes.append(
+            f"{100 * still_share:.0f} % of the matches between neighbouring photos did not move and were left out: "
+            "these are the cameras around what moved"
+        )
+    elif aligned is free:
+        notes += motion_warnings(found, stands_still, share_of_still_matches(keypoints, matches))
+    aligned = replace(aligned, dropped=found.dropped + dropped, notes=tuple(notes))
     write_scene(found, aligned.views, aligned.adjusted.structure, aligned.tracks, out, work / "scene")
     shutil.rmtree(work, ignore_errors=True)
     return aligned
@@ -149,12 +171,34 @@ def _adjusted(mapped: Mapped, beliefs: Sequence[Belief], found: PhotoSet) -> Ali
     return Aligned(mapped.views, adjusted, tracks, (), tuple(notes))
 
 
-def _turned(
-    keypoints: Sequence[np.ndarray], matches: Sequence[Matches], found: PhotoSet, known: Known
+def _lacks(free: Aligned | None, found: PhotoSet) -> bool:
+    """Masked photos were left out: on a plain background nothing tells whether the camera stood, so it may have."""
+    return found.has_masks and (free is None or len(free.views) < len(found.photos))
+
+
+def _simpler(
+    free: Aligned | None, turned: Aligned | None, keypoints: Sequence[np.ndarray], matches: Sequence[Matches]
 ) -> Aligned | None:
-    """All photos on a turntable's circle, None where the matches fit none. Raises `UserError` for several sizes."""
+    """The circle where it explains as much and as well as free poses do, since it has a sixth of their parameters."""
+    if free is None or turned is None:
+        return free or turned
+    tracks = join(keypoints, moving_matches(keypoints, matches))
+    by_turn, by_free = (explained(a.adjusted.structure, a.views, tracks).sum() for a in (turned, free))
+    as_well = turned.adjusted.noise_px < AS_WELL * free.adjusted.noise_px
+    return turned if as_well and by_turn > AS_MUCH * by_free else free
+
+
+def _turned(
+    keypoints: Sequence[np.ndarray], matches: Sequence[Matches], found: PhotoSet, known: Known, asked: bool
+) -> Aligned | None:
+    """The photos on a turntable's circle, None where the matches fit none.
+
+    Raises `UserError` for several sizes where a turntable was `asked` for.
+    """
     sizes = {photo.size_px for photo in found.photos}
     if len(sizes) > 1:
+        if not asked:
+            return None
         raise clear("--turntable", expected="photos of one size", got=f"{len(sizes)} sizes", do="leave the others out")
     focals = [photo.focal_px for photo in found.photos if photo.focal_px is not None]
     size = next(iter(sizes))
@@ -164,35 +208,31 @@ def _turned(
         return None
     angles = np.rad2deg(np.unwrap(turned.motion.angles))
     steps = np.abs(np.diff(angles))
-    views = tuple(range(len(found.photos)))
-    mapped = Mapped(views, turned.adjusted.structure, turned.tracks, "turntable")
+    placed, adjusted, tracks = _without(turned)
+    mapped = Mapped(placed, adjusted.structure, tracks, "turntable")
     notes = [
         f"turntable: steps of {np.median(steps):.2f} degrees (from {steps.min():.2f} to {steps.max():.2f}); "
-        f"reprojection noise {turned.adjusted.noise_px:.2f} px",
-        _lens_note(turned.adjusted, [lens], 0, found, mapped),
+        f"reprojection noise {adjusted.noise_px:.2f} px",
+        _lens_note(adjusted, [lens], 0, found, mapped),
     ]
     if turned.guessed:
         guessed = ", ".join(found.photos[i].name for i in turned.guessed)
-        notes.append(f"matched nothing, placed half way between their neighbours: {guessed}")
-    return Aligned(views, turned.adjusted, turned.tracks, (), tuple(notes))
+        notes.append(f"matched too little, placed by equal steps between their neighbours: {guessed}")
+    return Aligned(placed, adjusted, tracks, (), tuple(notes))
 
 
-def _motion_warnings(
-    stands_still: bool, found: PhotoSet, keypoints: Sequence[np.ndarray], matches: Sequence[Matches]
-) -> tuple[str, ...]:
-    """What to say when one part of the pictures moves and another does not."""
-    if stands_still:
-        return (
-            "warning: the background stands still while the object moves, as on a turntable; "
-            "--turntable makes use of that",
-        )
-    still = share_of_still_matches(keypoints, matches)
-    if not found.has_masks and len(still) and np.median(still) > 0.3:
-        return (
-            f"warning: {100 * np.median(still):.0f} % of the matches between neighbouring photos do not move; if the "
-            "camera stood still and the object turned, give --masks DIR and --turntable",
-        )
-    return ()
+def _without(turned: Turned) -> tuple[tuple[int, ...], Adjusted, Tracks]:
+    """The photos that the circle explains, their structure and their observations."""
+    count = len(turned.motion.angles)
+    placed = np.array([k for k in range(count) if k not in turned.missed])
+    place = np.full(count, -1)
+    place[placed] = np.arange(len(placed))
+    structure = turned.adjusted.structure
+    motion = replace(turned.motion, angles=turned.motion.angles[placed])
+    structure = replace(structure, motion=motion, group=structure.group[placed])
+    kept = turned.tracks.where(place[turned.tracks.view] >= 0)
+    tracks = Tracks(place[kept.view], kept.point, kept.xy)
+    return tuple(placed.tolist()), replace(turned.adjusted, structure=structure), tracks
 
 
 def _trusted(adjusted: Adjusted, tracks: Tracks) -> np.ndarray:
@@ -216,11 +256,13 @@ def _lens_note(adjusted: Adjusted, beliefs: Sequence[Belief], g: int, found: Pho
     return ", ".join(told)
 
 
-def _why_dropped(features: int, degree: int) -> str:
+def _why_dropped(features: int, degree: int, circle: bool) -> str:
     if features < FEWEST_FEATURES:
         return f"only {features} features were found on it (blurred, plain or masked away)"
     if degree == 0:
         return "it matches no other photo"
+    if circle:
+        return f"it matches {degree} photos, but not as a turn about the others' axis would have it"
     return f"it matches {degree} photos, but too little of what they see together was reconstructed"
 
 

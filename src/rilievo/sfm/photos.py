@@ -22,6 +22,10 @@ from rilievo.sfm.exif import read_camera_tag
 
 NO_PHOTOS = frozenset({*MASK_FOLDERS, "depth", "flow"})
 """Folders beside photos whose pictures are something else."""
+FOREIGN = frozenset(
+    {".heic", ".heif", ".avif", ".jxl", ".gif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
+)
+"""Suffixes of pictures by phones and cameras that are not read here, and must not be passed over in silence."""
 
 
 @dataclass(frozen=True)
@@ -68,26 +72,39 @@ class PhotoSet:
 
 
 def find_photos(
-    folder: Path, masks: Path | None = None, meaning: MaskMeaning | None = None, lenses: str = "auto"
+    folder: Path,
+    masks: Path | None = None,
+    meaning: MaskMeaning | None = None,
+    lenses: str = "auto",
+    *,
+    fewest: int = 2,
 ) -> PhotoSet:
     """The photos in `folder` (or in its `images/`), with the masks in `masks` or in `masks/` beside them.
 
-    `lenses`: "auto" by size and EXIF, "one" for all photos of a size, "each" for every photo its own. Raises
-    `UserError` when fewer than two different photos remain, or masks and photos do not belong together.
+    `folder` may also be a single photo; its masks are those that are given. `lenses`: "auto" by size and EXIF, "one"
+    for all photos of a size, "each" for every photo its own. Raises `UserError` when fewer than `fewest` different
+    photos remain, or masks and photos do not belong together.
     """
-    root = folder / "images" if (folder / "images").is_dir() else folder
-    paths = [p for p in images_in(root) if not NO_PHOTOS & set(p.relative_to(root).parts[:-1])]
-    if not paths:
+    if folder.is_file():
+        root, paths = folder.parent, [folder]
+    else:
+        root = folder / "images" if (folder / "images").is_dir() else folder
+        paths = [p for p in images_in(root) if not NO_PHOTOS & set(p.relative_to(root).parts[:-1])]
+    dropped = [] if folder.is_file() else _foreign(root)
+    if not paths and not dropped:
         raise clear(str(folder), expected="a folder of photos", got="no picture in it", do="check the path")
     with ThreadPoolExecutor(max_workers=4) as pool:
         judged = list(pool.map(lambda path: _judge(path, root, lenses), paths))
-    photos, dropped = [j for j in judged if isinstance(j, Photo)], [j for j in judged if isinstance(j, Dropped)]
-    photos, repeated = _without_copies(photos)
-    dropped += repeated
-    if len(photos) < 2:
+    photos, repeated = _without_copies([j for j in judged if isinstance(j, Photo)])
+    dropped += [j for j in judged if isinstance(j, Dropped)] + repeated
+    if len(photos) < fewest:
         why = f"; {dropped[0].name}: {dropped[0].reason}" if dropped else ""
-        raise clear(str(folder), expected="at least two different photos", got=f"{len(photos)}{why}", do="add photos")
-    return _with_masks(PhotoSet(tuple(photos), tuple(dropped)), root, masks, meaning)
+        wanted = "a photo" if fewest == 1 else "at least two different photos"
+        raise clear(str(folder), expected=wanted, got=f"{len(photos)}{why}", do="add photos")
+    found = PhotoSet(tuple(photos), tuple(dropped))
+    if folder.is_file() and masks is None:
+        return _with_alpha(found, meaning)
+    return _with_masks(found, root, masks, meaning)
 
 
 def content_digest(path: Path) -> str:
@@ -117,6 +134,13 @@ def _judge(path: Path, root: Path, lenses: str) -> Photo | Dropped:
     )
 
 
+def _foreign(root: Path) -> list[Dropped]:
+    """Pictures of kinds that are not read, hidden ones aside."""
+    found = sorted(p.relative_to(root) for p in root.rglob("*") if p.suffix.lower() in FOREIGN and p.is_file())
+    shown = [p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts)]
+    return [Dropped(name, f"{Path(name).suffix} pictures are not read; export it as JPEG") for name in shown]
+
+
 def _without_copies(photos: Sequence[Photo]) -> tuple[list[Photo], list[Dropped]]:
     """A second copy of a photo says nothing about where it was taken from."""
     first: dict[str, str] = {}
@@ -135,15 +159,12 @@ def _with_masks(found: PhotoSet, root: Path, masks: Path | None, meaning: MaskMe
         raise clear("--masks", expected="a folder of masks", got=f"nothing at {masks}", do="check the path")
     folder = masks or next((f for base in (root, root.parent) for n in MASK_FOLDERS if (f := base / n).is_dir()), None)
     if folder is None or (masks is None and root.parent == folder.parent and root.name != "images"):
-        if meaning is not None and not found.has_masks:
-            raise clear("--mask-meaning", expected="masks", got="none", do="give --masks DIR")
-        notes = ("masks: alpha of the photos",) if found.has_masks else ()
-        return replace(found, mask_meaning=(meaning or MaskMeaning.OBJECT) if found.has_masks else None, notes=notes)
+        return _with_alpha(found, meaning)
     index = mask_index_of(folder)
     known = {photo.name for photo in found.photos} | {drop.name for drop in found.dropped}
     matched = {name: mask_for(name, index) or mask_for(f"images/{name}", index) for name in known}
     orphans = sorted(set(index.values()) - {m for m in matched.values() if m is not None})
-    if orphans:
+    if orphans and len(known) > 1:  # beside a single photo lie the others' masks
         raise clear(
             f"mask {orphans[0].name}",
             expected="a photo of that name",
@@ -162,6 +183,14 @@ def _with_masks(found: PhotoSet, root: Path, masks: Path | None, meaning: MaskMe
     photos = tuple(_masked(photo, matched[photo.name]) for photo in found.photos)
     note = f"masks: {len(found.photos) - len(missing)} from {folder}, meaning {meaning.value}"
     return replace(found, photos=photos, mask_meaning=meaning, notes=(note,))
+
+
+def _with_alpha(found: PhotoSet, meaning: MaskMeaning | None) -> PhotoSet:
+    """Photos whose masks, if any, are their own alpha."""
+    if meaning is not None and not found.has_masks:
+        raise clear("--mask-meaning", expected="masks", got="none", do="give --masks DIR")
+    notes = ("masks: alpha of the photos",) if found.has_masks else ()
+    return replace(found, mask_meaning=(meaning or MaskMeaning.OBJECT) if found.has_masks else None, notes=notes)
 
 
 def mask_index_of(folder: Path) -> dict[str, Path]:

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float64
 
 from rilievo.io.image import read_color
 from rilievo.sfm.features import Matches
-from rilievo.sfm.photos import Photo
+from rilievo.sfm.photos import Photo, PhotoSet
 
 WIDTH = 160
 SHIFT = 2
@@ -22,6 +21,26 @@ SHIFT = 2
 LEAST_TEXTURE = 1.5
 """Grey levels by which a shift must change the background before it can bear witness."""
 STILL = 0.35
+MUCH_STILL = 0.3
+"""Median share of matches between neighbours that do not move, above which a standing camera is suspected."""
+
+
+def motion_warnings(found: PhotoSet, stands_still: bool, still: Sequence[float]) -> list[str]:
+    """What to say when one part of the pictures moves and another does not.
+
+    `stands_still` as `background_stands_still` has it; `still` are shares of what does not move between neighbours.
+    """
+    if stands_still:
+        return [
+            "warning: the background stands still while the object moves, as on a turntable; "
+            "--turntable makes use of that"
+        ]
+    if not found.has_masks and len(still) and np.median(still) > MUCH_STILL:
+        return [
+            f"warning: {100 * np.median(still):.0f} % of the matches between neighbouring photos do not move; if the "
+            "camera stood still and the object turned, give --masks DIR and --turntable"
+        ]
+    return []
 
 
 def background_stands_still(photos: Sequence[Photo], most: int = 12) -> bool:
@@ -32,14 +51,14 @@ def background_stands_still(photos: Sequence[Photo], most: int = 12) -> bool:
     return len(told) >= 2 and sum(told) > 0.8 * len(told)
 
 
-def share_of_still_matches(keypoints: Sequence[np.ndarray], matches: Sequence[Matches]) -> Float64[np.ndarray, "e"]:
+def share_of_still_matches(keypoints: Sequence[np.ndarray], matches: Sequence[Matches]) -> list[float]:
     """Of each pair of neighbours: the share of its matches that do not move by a pixel."""
     shares = []
     for m in matches:
         if m.second == m.first + 1:
             step = keypoints[m.first][m.features[:, 0]] - keypoints[m.second][m.features[:, 1]]
-            shares.append(np.mean(np.linalg.norm(step, axis=1) < 1.0))
-    return np.array(shares, dtype=np.float64)
+            shares.append(float(np.mean(np.linalg.norm(step, axis=1) < 1.0)))
+    return shares
 
 
 def _still(a: Photo, b: Photo) -> bool | None:

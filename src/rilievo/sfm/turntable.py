@@ -21,6 +21,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scipy.spatial.transform import Rotation
 
+from rilievo.sfm.agreement import explained, share_by_view
 from rilievo.sfm.bundle import Adjusted, Structure, Tracks, adjust
 from rilievo.sfm.colmap import pycolmap
 from rilievo.sfm.features import SEED, Matches
@@ -37,6 +38,9 @@ STILL_PX = 1.0
 """A match that moves less lies on what does not turn."""
 LARGEST_ERROR = 0.01
 """Of the longer side: how far a first, rough reconstruction may miss an observation."""
+ENOUGH = 0.5
+"""The share of what was matched that a circle must explain, of all photos together and of each it places: of a true
+one it is above nine tenths, and matches of photos that did not turn about this axis agree with it by chance alone."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Turned:
-    """The circle that was found; `guessed` photos matched nothing and stand where equal steps put them."""
+    """The circle that was found.
+
+    `guessed` photos matched nothing and stand where equal steps put them; `missed` ones matched what does not fit.
+    """
 
     motion: CircleMotion
     adjusted: Adjusted
@@ -60,6 +67,7 @@ class Turned:
     guessed: tuple[int, ...]
     error_px: float
     """Root of the mean squared error over all tracks, errors above 3 pixels counted as 3."""
+    missed: tuple[int, ...] = ()
 
 
 def solve_turntable(
@@ -68,15 +76,18 @@ def solve_turntable(
     belief: Belief,
     size_px: tuple[int, int],
 ) -> Turned | None:
-    """Angles, axis, focal length and points of a turntable; None where the matches fit no circle.
+    """Angles, axis, focal length and points of a turntable; None where no circle explains enough of the
+    matches.
 
     Photos are in the order in which they were taken.
     """
-    moving = [_moving(keypoints, m) for m in matches]
-    moving = [m for m in moving if len(m.features) >= FEWEST_MATCHES]
+    weak = moving_matches(keypoints, matches)
+    moving = [m for m in weak if len(m.features) >= FEWEST_MATCHES]
     if not moving:
         return None
     tracks = join(keypoints, moving)
+    if not len(tracks.point):
+        return None
     longer = max(size_px)
     known = belief.deviation[0] < 0.5 * belief.mean[0]
     focals = [float(belief.mean[0])] if known else (SCAN * longer).tolist()
@@ -93,12 +104,31 @@ def solve_turntable(
         largest_px = max(8 * best.adjusted.noise_px, 1.0)
         theta = best.adjusted.structure.lenses[0]
         best = _fit(best.motion, theta, tracks, belief, longer, steps=40, largest_px=largest_px) or best
-    return replace(best, guessed=guessed)
+    tracks = join(keypoints, weak)
+    told = explained(best.adjusted.structure, range(len(keypoints)), tracks)
+    if told.mean() < ENOUGH or len(guessed) > len(keypoints) / 2:
+        return None
+    missed = set(np.flatnonzero(share_by_view(told, tracks, len(keypoints)) < ENOUGH).tolist())
+    if not _steps_are_equal(best.motion.angles, guessed):
+        missed |= set(guessed)
+    return replace(best, guessed=tuple(k for k in guessed if k not in missed), missed=tuple(sorted(missed)))
 
 
-def _moving(keypoints: Sequence[np.ndarray], m: Matches) -> Matches:
-    step = keypoints[m.first][m.features[:, 0]] - keypoints[m.second][m.features[:, 1]]
-    return replace(m, features=m.features[np.linalg.norm(step, axis=1) > STILL_PX])
+def _steps_are_equal(angles: Float64[np.ndarray, "n"], guessed: Sequence[int]) -> bool:
+    """Between photos that were not guessed: what a guess between neighbours rests on."""
+    seen = np.ones(len(angles), dtype=bool)
+    seen[list(guessed)] = False
+    steps = np.diff(np.unwrap(angles))[seen[1:] & seen[:-1]]
+    return len(steps) >= 3 and bool(np.ptp(steps) < 0.1 * abs(np.median(steps)))
+
+
+def moving_matches(keypoints: Sequence[Float64[np.ndarray, "_k 2"]], matches: Sequence[Matches]) -> list[Matches]:
+    """The matches that move from photo to photo: those on what turns."""
+    moving = []
+    for m in matches:
+        step = keypoints[m.first][m.features[:, 0]] - keypoints[m.second][m.features[:, 1]]
+        moving.append(replace(m, features=m.features[np.linalg.norm(step, axis=1) > STILL_PX]))
+    return [m for m in moving if len(m.features)]
 
 
 def _fit(

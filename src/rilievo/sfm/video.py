@@ -2,6 +2,8 @@
 
 Sharpness is the variance of the Laplacian of a small grey picture; motion the mean shift that phase correlation finds
 between small pictures (Kuglin & Hines 1975). The path of the video is cut into pieces of equal motion, one frame each.
+Where the camera stands and an object turns there is no such shift, and the share of the picture that changed stands for
+it.
 """
 
 from __future__ import annotations
@@ -25,6 +27,10 @@ SIDE = 128
 """Small pictures are this wide and high, whatever the shape of the video."""
 STILL = 0.5
 """Of a small picture's pixels: less motion than this over the whole video is none."""
+CHANGED = 4.0
+"""Grey levels of a small picture, whose noise is averaged away to a fraction of one."""
+LEAST_CHANGE = 0.005
+"""Of the small picture: an object of a tenth of its height."""
 
 
 def frames_of_video(path: Path, folder: Path, most: int) -> Path:
@@ -42,9 +48,7 @@ def frames_of_video(path: Path, folder: Path, most: int) -> Path:
     small = [_small(frame) for frame in read_video(path)]
     picked = set(choose_frames(small, most))
     if len(picked) < 2:
-        raise clear(
-            str(path), expected="a video of a moving camera", got="frames that hardly differ", do="film it anew"
-        )
+        raise clear(str(path), expected="a moving camera or object", got="frames that hardly differ", do="film it anew")
     try:
         shutil.rmtree(folder, ignore_errors=True)
         chosen.mkdir(parents=True)
@@ -64,11 +68,24 @@ def choose_frames(small: list[Float64[np.ndarray, "s s"]], most: int) -> list[in
     steps = np.array([0.0, *(_shift(a, b) for a, b in pairwise(small))])
     path = np.cumsum(steps)
     if path[-1] < STILL:
+        path = _changes(small)
+    if path[-1] == 0:
         return [0]
     count = min(most, len(small))
     piece = np.minimum((path / path[-1] * count).astype(int), count - 1)
     sharpness = np.array([_sharpness(picture) for picture in small])
     return [int(max(np.flatnonzero(piece == p), key=lambda i: sharpness[i])) for p in np.unique(piece)]
+
+
+def _changes(small: list[Float64[np.ndarray, "s s"]]) -> Float64[np.ndarray, "n"]:
+    """How much has changed up to each picture, counted from one that differs noticeably to the next that does."""
+    path, seen = np.zeros(len(small)), small[0]
+    for i in range(1, len(small)):
+        share = float(np.mean(np.abs(small[i] - seen) > CHANGED))
+        path[i] = path[i - 1]
+        if share > LEAST_CHANGE:
+            path[i], seen = path[i] + share, small[i]
+    return path
 
 
 def _small(frame: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "s s"]:

@@ -109,11 +109,14 @@ def test_time_runs_along_a_path(run, tmp_path, path):
     ("time", "expected"), [(["0.4"], [0.4, 0.4, 0.4]), (["1", "0"], [1, 0.5, 0]), (["0.2", "0.6"], [0.2, 0.4, 0.6])]
 )
 def test_time_is_held_or_runs_as_told(run, tmp_path, time, expected):
-    np.testing.assert_allclose(brightness(run, tmp_path, "--frames", "3", "--time", *time), expected, atol=0.015)
+    np.testing.assert_allclose(
+        brightness(run, tmp_path, "--path", "orbit", "--frames", "3", "--time", *time), expected, atol=0.015
+    )
 
 
-def test_cameras_of_the_capture_look_at_the_times_of_their_photographs(run, tmp_path):
-    np.testing.assert_allclose(brightness(run, tmp_path, "--path", "train"), np.arange(FRAMES) / 5, atol=0.015)
+@pytest.mark.parametrize("path", [(), ("--path", "train")])
+def test_cameras_of_the_capture_look_at_the_times_of_their_photographs(run, tmp_path, path):
+    np.testing.assert_allclose(brightness(run, tmp_path, *path), np.arange(FRAMES) / 5, atol=0.015)
 
 
 def test_held_out_cameras_may_look_at_one_time(run, tmp_path):

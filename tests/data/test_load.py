@@ -1,6 +1,5 @@
 """The door: every layout opens, every user's mistake gets one sentence, one bad photo never spoils the rest."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -35,9 +35,10 @@ class Render:
     """The folder that `rilievo fit … -o` wrote."""
     output: Output
     """A video when it ends in .mp4, else a folder of pictures."""
-    path: str = "orbit"
+    path: str | None = None
     """orbit, spiral, still (one camera of the capture, see --view), train or test (its training or held-out cameras,
-    at the times of their photographs), or a JSON file of poses."""
+    at the times of their photographs), or a JSON file of poses; when left out orbit, and train for a moving world,
+    which was filmed from one side."""
     time: tuple[float, ...] = ()
     """Of a moving world: one moment in [0, 1] to hold, or two between which time runs; from 0 to 1 when left out."""
     view: int | None = None
@@ -67,11 +68,12 @@ def command(argv: Sequence[str]) -> None:
     from rilievo.engine.run import open_run
 
     run = open_run(asked.run, device=asked.device)
-    take = path_take(run, asked)
+    path = asked.path or ("train" if run.moves else "orbit")
+    take = path_take(run, path, asked)
     sizes = {(width, height) for width, height in take.cameras.sizes_px.tolist()}
     if asked.output.suffix and len(sizes) > 1:
         raise clear(
-            f"--path {asked.path}",
+            f"--path {path}",
             expected="pictures of one size, for a video",
             got=f"{len(sizes)} sizes",
             do="give a folder for pictures as -o",
@@ -80,8 +82,8 @@ def command(argv: Sequence[str]) -> None:
     print(f"{asked.output}: {len(take)} pictures")
 
 
-def path_take(run: Run, asked: Render) -> Take:
-    """The cameras that are asked for and their times, in the run's normalised world.
+def path_take(run: Run, path: str, asked: Render) -> Take:
+    """The cameras of a path and their times, in the run's normalised world.
 
     Raises `UserError` for a path or a view that is not there, and for a time in a world that does not move.
     """
@@ -92,18 +94,18 @@ def path_take(run: Run, asked: Render) -> Take:
         got = f"one of {run.method.name}"
         raise clear("--time", expected="a run of a moving world", got=got, do="leave it out, or fit modgs")
     views: list[int] | None = None
-    if asked.path == "still":
+    if path == "still":
         views = [_still_view(run, asked.view)] * asked.frames
     elif asked.view is not None:
-        raise clear("--view", expected="--path still", got=f"--path {asked.path}", do="leave one of them out")
-    elif asked.path in ("train", "test"):
-        views = _in_order_of_time(run, scene.test_views if asked.path == "test" else scene.train_views)
-    cameras = path_cameras(run, asked.path, asked.frames) if views is None else scene.cameras[views]
+        raise clear("--view", expected="--path still", got=f"--path {path}", do="leave one of them out")
+    elif path in ("train", "test"):
+        views = _in_order_of_time(run, scene.test_views if path == "test" else scene.train_views)
+    cameras = path_cameras(run, path, asked.frames) if views is None else scene.cameras[views]
     if asked.size is not None:
         cameras = cameras.resized(width=asked.size)
     if not run.moves:
         return Take(cameras)
-    if not asked.time and scene.times is not None and asked.path in ("train", "test"):
+    if not asked.time and scene.times is not None and path in ("train", "test"):
         return Take(cameras, scene.times[views])
     return Take(cameras, _passing(asked.time or (0.0, 1.0), len(cameras)))
 

@@ -30,6 +30,7 @@ class Companions:
         self.scales, self.factors = (
             read_object(folder / name) if (folder / name).is_file() else {} for name in (SCALE_FILE, FACTOR_FILE)
         )
+        self.flow_files = {path.name: path for path in (folder / FLOW).glob("*.npy")}
 
     def depth_of(self, photo: Path) -> DepthFile | None:
         """Depth of a frame; None where there is no file."""
@@ -46,8 +47,10 @@ class Companions:
 
     def flows_of(self, photo: Path, photos: Sequence[Path]) -> dict[str, Path]:
         """Flow from a frame to others, by their names in the capture."""
-        paths = {other: self.folder / FLOW / f"{photo.name}_{other.name}.npy" for other in photos if other != photo}
-        return {other.relative_to(self.folder).as_posix(): path for other, path in paths.items() if path.is_file()}
+        if not self.flow_files:
+            return {}
+        paths = {other: self.flow_files.get(f"{photo.name}_{other.name}.npy") for other in photos}
+        return {other.relative_to(self.folder).as_posix(): path for other, path in paths.items() if path is not None}
 
 
 def _finite(value: object, otherwise: float) -> float:

@@ -15,14 +15,16 @@ from rilievo.engine.fit import fit as train
 from rilievo.engine.workspace import Workspace
 from rilievo.errors import UserError
 from rilievo.io.image import write_image
+from rilievo.methods.modgs import stage1
 from rilievo.methods.modgs.clip import read_clip
-from rilievo.methods.modgs.config import PRESETS, ModgsConfig
+from rilievo.methods.modgs.config import PRESETS, ClipConfig, ModgsConfig
 from rilievo.methods.modgs.depths import aligned_depths, moving_pixels
 from rilievo.methods.modgs.module import ModgsModule
 from rilievo.methods.modgs.moment import MIDDLE, Moments
+from rilievo.methods.modgs.motion_file import load_stage
 from rilievo.methods.modgs.pairs import FlowPairs
-from rilievo.methods.modgs.stage1 import build_motion, first_stage, load_stage, train_motion
-from rilievo.motion.objective import Correspondences
+from rilievo.methods.modgs.stage1 import build_motion, first_stage, train_motion
+from rilievo.motion.objective import Correspondences, motion_losses
 from rilievo.stretch import stretched
 
 SMOKE = PRESETS["smoke"]
@@ -110,7 +112,7 @@ def spoiled(clip_folder, tmp_path):
 def prepared(folder, config=SMOKE):
     scene = load_scene(folder).normalised()
     clip = read_clip(scene)
-    return scene, clip, FlowPairs(clip, config.clip.flow, config.clip.reach, config.clip.cycle_px, scene.folder)
+    return scene, clip, FlowPairs(clip, config.clip, scene.folder)
 
 
 def true_depths(scene):
@@ -227,6 +229,31 @@ def test_everything_may_move_and_depth_be_compared_in_every_way(order, clip_fold
     assert all(bool(values.isfinite().all()) for values in module.model.state_dict().values())
 
 
+def test_a_first_stage_that_was_cut_off_goes_on_where_it_was(clip_folder, tmp_path, monkeypatch):
+    config = dataclasses.replace(SMOKE, motion=dataclasses.replace(SMOKE.motion, steps=16))
+    scene = load_scene(clip_folder).normalised()
+    whole, _ = first_stage(config, scene, tmp_path / "whole")
+    done = 0
+
+    def cut_off(*arguments):
+        nonlocal done
+        done += 1
+        if done == 12:
+            raise KeyboardInterrupt
+        return motion_losses(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage1, "motion_losses", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            first_stage(config, scene, tmp_path / "cut")
+    _, progress = load_stage(tmp_path / "cut" / "motion.pt", build_motion(config.motion, 0))
+    assert progress.step == 10
+    resumed, _ = first_stage(config, scene, tmp_path / "cut")
+    _, progress = load_stage(tmp_path / "cut" / "motion.pt", build_motion(config.motion, 0))
+    assert progress is None
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(resumed.parameters(), whole.parameters()))
+
+
 def test_a_first_stage_of_other_settings_is_refused(learned):
     path = learned.workspace.folder / "motion.pt"
     with pytest.raises(UserError, match="the first stage of a run with these settings"):
@@ -280,19 +307,19 @@ def test_what_a_clip_lacks_is_said(spoil, said, spoiled):
 
 def test_flow_files_lead_from_frame_to_frame_and_must_fit_their_frames(spoiled):
     scene = load_scene(spoiled).normalised()
-    clip = read_clip(scene)
+    clip, from_files = read_clip(scene), ClipConfig(flow="files", reach=(1, 3), cycle_px=1.5)
     with pytest.raises(UserError, match=r"flow of frame 000: expected .*flow_fwd"):
-        FlowPairs(clip, "files", (1, 2), 1.5, scene.folder)
+        FlowPairs(clip, from_files, scene.folder)
     for folder, step in (("flow_fwd", 1.0), ("flow_bwd", -1.0)):
         (spoiled / folder).mkdir()
         for i in range(FRAMES):
             np.savez(spoiled / folder / f"{i:03d}.npz", flow=np.full((HEIGHT, WIDTH, 2), step, np.float16))
-    flows = FlowPairs(clip, "files", (1, 3), 1.5, scene.folder)
+    flows = FlowPairs(clip, from_files, scene.folder)
     assert torch.equal(flows.flow(1, 4)[5:-5, 5:-5], torch.full((HEIGHT - 10, WIDTH - 10, 2), 3.0))
     assert flows.believed(4, 1)[5:-5, 5:-5].all()
     np.savez(spoiled / "flow_fwd" / "002.npz", flow=np.zeros((HEIGHT, 40, 2), np.float16))
     with pytest.raises(UserError, match="the size of its frame, 80x60 pixels, got 40x60"):
-        FlowPairs(clip, "files", (1,), 1.5, scene.folder)
+        FlowPairs(clip, from_files, scene.folder)
 
 
 def test_pixels_without_depth_are_left_out(spoiled, tmp_path):

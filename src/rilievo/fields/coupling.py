@@ -84,20 +84,21 @@ class CouplingLayer(nn.Module):
     def _steer(self, x: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         kept, codes = x[..., self.kept], self.code(features)
         if self.lattice is None:
-            out = torch.stack([self._network(row, code) for row, code in zip(kept, codes)])
+            out = self._network(kept, codes[:, None])
         else:
             rows = [tabulated(partial(self._network, code=code), row, self.lattice) for row, code in zip(kept, codes)]
             out = torch.stack(rows)
         s, tau = out.unbind(-1)
         return s.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT), tau
 
-    def _network(self, at: Float[Tensor, "n 2"], code: Float[Tensor, "code"]) -> Float[Tensor, "n 2"]:
+    def _network(self, at: Float[Tensor, "*n 2"], code: Float[Tensor, "*_n code"]) -> Float[Tensor, "*n 2"]:
+        """(s, τ) at places of the plane; a code counts for all places that it is broadcast to."""
         first = self.steering.layers[0]
         weight, bias = first.weight, first.bias
         encoded = torch.cat((at, octaves(at, self.frequencies)), dim=-1)
         projected = F.leaky_relu_(linear(self.projection, encoded), SLOPE)
         shared = F.linear(code, weight[:, : self.code_dim], bias)  # type: ignore[arg-type, index]
-        return after_first(self.steering, F.linear(projected, weight[:, self.code_dim :], shared))  # type: ignore[index]
+        return after_first(self.steering, F.linear(projected, weight[:, self.code_dim :]).add_(shared))  # type: ignore[index]
 
     def _with_moved(self, x: Tensor, moved: Tensor) -> Tensor:
         columns = list(x.unbind(-1))

@@ -40,8 +40,10 @@ class ClipConfig:
     """Folder of the capture with a depth file per frame (.npz, .npy or 16-bit .png, larger is farther); depth_mono or
     depth when left out."""
     flow: str = "dis"
-    """Who computes optical flow (dis, farneback, lucas-kanade, tvl1, horn-schunck), or `files`: flow_fwd/ and flow_bwd/
-    of the capture, to the next and to the previous frame."""
+    """Who computes optical flow (dis, farneback, lucas-kanade, tvl1, horn-schunck, raft), or `files`: flow_fwd/ and
+    flow_bwd/ of the capture, to the next and to the previous frame."""
+    flow_weights: str | None = None
+    """File with the weights of flow that is learned (raft)."""
     reach: tuple[int, ...] = ()
     """How many frames the ends of a pair are apart; every pair of frames when left out."""
     cycle_px: float = 3.0
@@ -59,11 +61,16 @@ class MotionConfig:
     pairs: int = 1
     """Pairs of frames in one update."""
     points: int = 20_000
-    """Most points of a pair; the published 300000 of every pair of a clip are more than a memory holds."""
+    """Points of a pair in one update."""
+    kept: int = 20_000
+    """Most points of a pair to draw them from; the published 300000 of every pair are more than a memory holds."""
     neighbors: int = 19
     """Neighbours that a point should go along with."""
     smoothness: float = 1.0
     """Weight of that."""
+    forgive: float | None = None
+    """Misses beyond this, in half sides of the box of what moves, count by their length instead of its square; never if
+    left out, as published."""
     window: int = 8
     """Frames apart that pairs may be at first; twice as many after each eighth of the stage."""
     time_width: int = 256
@@ -131,6 +138,8 @@ class ModgsConfig:
     """Highest band of the spherical harmonics of colour, 0 to 3."""
     sh_every: Step = 1000
     """Steps until the next band is used."""
+    turn: bool = True
+    """Turn moving Gaussians as the motion turns; published ones keep their orientation."""
     antialiased: bool = False
     """Fade Gaussians thinner than a pixel instead of widening them."""
     doublings: Steps = ()
@@ -149,6 +158,7 @@ class ModgsConfig:
 PAPER = ModgsConfig(
     fit=FitConfig(steps=30_000, samples=0, checkpoint_every=2000, preview_every=2000),
     densify=DensifyConfig(start=4000, every=500, grad_threshold=1e-3, reset_every=10**12),
+    turn=False,
 )
 """The published settings: everything moves, every pair of frames, half a million steps for motion."""
 
@@ -160,8 +170,10 @@ FAST = replace(
         steps=1200,
         pairs=8,
         points=600,
+        kept=3000,
         neighbors=8,
         smoothness=0.3,
+        forgive=0.02,
         window=4,
         time_width=128,
         time_features=64,
@@ -182,6 +194,7 @@ FAST = replace(
         order=Constant(0.02), depth=Constant(0.1), pairs=Constant(1.0), opacity=Constant(0.01), scale=Constant(0.01)
     ),
     depth_pairs=8000,
+    turn=True,
     sh_degree=1,
     sh_every=500,
     doublings=(300,),

@@ -2,8 +2,9 @@
 
 Static flow triangulates depth; each frame's estimate m is mapped to it by a m^p + b (`motion.depth_alignment`), and by
 a factor that varies slowly over the picture: the ratio of triangulated to mapped depth, spread by a Gaussian of a tenth
-of the width to where nothing was triangulated. A camera that does not move triangulates nothing: then the middle
-frame's estimate, at the distance of the region's centre, is what the others are mapped to.
+of the width to where nothing was triangulated. A frame of which too little is triangulated is mapped to the depth of
+frames that are done, brought there by flow. A camera that hardly moves triangulates nothing: then the middle frame's
+estimate, at the distance of the region's centre, is the first that is done.
 
 What moves is where flow leaves the flow that the cameras' own motion would cause at the aligned depth.
 """
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from rilievo.flow.sampling import index_grid
 from rilievo.motion.depth_alignment import POWERS, fit_depth_map
-from rilievo.motion.lift import point_map
+from rilievo.motion.lift import point_map, targets
 from rilievo.motion.triangulate import triangulated_depth
 
 from .clip import Clip
@@ -34,7 +35,11 @@ FACTOR = 1.15
 LEAST_SEEN = 0.02
 """Weight of the factor 1 beside that of the pixels around."""
 FIXED = 1e-3
-"""Cameras closer together than this, in distances from the region's centre, count as one that does not move."""
+"""Cameras closer together than this, in distances from the region's centre, triangulate nothing."""
+ENOUGH = 300
+"""Triangulated pixels that a frame is mapped to."""
+NEAREST = 1e-3
+"""Least distance of a camera from the region's centre that depth gets its scale from where nothing is triangulated."""
 LEAVES_PX, LEAVES_SHARE = 1.5, 0.25
 """Flow leaves the cameras' own when it misses by this many pixels and by this share of its length."""
 OFTEN = 0.4
@@ -48,10 +53,21 @@ def aligned_depths(clip: Clip, flows: FlowPairs, still: Bool[Tensor, "t h w"]) -
 
     Raises `UserError` where the estimates of a frame cannot be aligned.
     """
-    centers = clip.cameras.centers
-    if float((centers - centers.mean(0)).norm(dim=1).max()) <= FIXED * float(centers.mean(0).norm()):
-        return _aligned_to_middle(clip, still)
-    return torch.stack([_aligned(clip.estimates[i], _triangulated(clip, flows, i, still[i])) for i in range(len(clip))])
+    done = {}
+    if _baseline(clip) > FIXED:
+        for i, estimate in enumerate(clip.estimates):
+            known = _triangulated(clip, flows, i, still[i])
+            if int(((known > 0) & (estimate > 0)).sum()) >= ENOUGH:
+                done[i] = _aligned(estimate, known)
+    if not done:
+        middle = len(clip) // 2
+        done[middle] = _at_region(clip, middle)
+    while left := [i for i in range(len(clip)) if i not in done]:
+        i = min(left, key=lambda i: min(abs(i - j) for j in done))
+        sources = sorted({j for j in (i - 1, i + 1, *flows.partners(i)) if j in done})
+        brought = _median([_brought(clip, flows, i, j, done[j], still[i]) for j in sources])
+        done[i] = _aligned(clip.estimates[i], brought)
+    return torch.stack([done[i] for i in range(len(clip))])
 
 
 def moving_pixels(clip: Clip, flows: FlowPairs, depths: Float[Tensor, "t h w"]) -> Bool[Tensor, "t h w"]:
@@ -78,6 +94,13 @@ def edges(depths: Float[Tensor, "t h w"]) -> Bool[Tensor, "t h w"]:
     return (smallest <= 0) | (largest > EDGE * smallest)
 
 
+def _baseline(clip: Clip) -> float:
+    """How far cameras stand from their mean, in distances from there to the region's centre."""
+    centers = clip.cameras.centers
+    middle = centers.mean(0)
+    return float((centers - middle).norm(dim=1).max() / middle.norm().clamp_min(NEAREST))
+
+
 def _triangulated(clip: Clip, flows: FlowPairs, i: int, still: Bool[Tensor, "h w"]) -> Float[Tensor, "h w"]:
     """Median triangulated depth of frame i, 0 where there is none."""
     away = (clip.cameras.centers - clip.cameras.centers[i]).norm(dim=1)
@@ -86,7 +109,29 @@ def _triangulated(clip: Clip, flows: FlowPairs, i: int, still: Bool[Tensor, "h w
     for j in partners:
         depth, trusted = triangulated_depth(clip.cameras, i, j, flows.flow(i, j), flows.believed(i, j) & still)
         found.append(torch.where(trusted, depth, torch.nan))
-    return torch.stack(found).nanmedian(0).values.nan_to_num(0)
+    return _median(found)
+
+
+def _brought(
+    clip: Clip, flows: FlowPairs, i: int, j: int, depth: Float[Tensor, "h w"], still: Bool[Tensor, "h w"]
+) -> Float[Tensor, "h w"]:
+    """Depth of still pixels of frame i from the aligned depth of frame j, NaN where there is none."""
+    points = point_map(depth, clip.cameras.K[j], clip.cameras.world_from_cam[j])
+    led = targets(points, flows.flow(i, j), flows.believed(i, j) & still)
+    along = (led.xyz.double() - clip.cameras.centers[i]) @ clip.cameras.forwards[i]
+    return torch.where(led.valid & (along > 0), along, torch.nan).to(depth)
+
+
+def _median(depths: list[Float[Tensor, "h w"]]) -> Float[Tensor, "h w"]:
+    """Of what is known (not NaN) of each pixel; 0 where nothing is."""
+    return torch.stack(depths).nanmedian(0).values.nan_to_num(0)
+
+
+def _at_region(clip: Clip, i: int) -> Float[Tensor, "h w"]:
+    """The estimate of frame i, its median as far away as the region's centre."""
+    estimate = clip.estimates[i]
+    distance = clip.cameras.centers[i].norm().clamp_min(NEAREST)
+    return estimate * (distance.to(estimate) / estimate[estimate > 0].median())
 
 
 def _aligned(estimate: Float[Tensor, "h w"], known: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
@@ -99,17 +144,6 @@ def _aligned(estimate: Float[Tensor, "h w"], known: Float[Tensor, "h w"]) -> Flo
     weight = sound.to(depth)
     excess, seen = _spread(torch.stack((torch.where(sound, ratio - 1, 0), weight)), SPREAD * depth.shape[1])
     return depth * (1 + excess / (seen + LEAST_SEEN))
-
-
-def _aligned_to_middle(clip: Clip, still: Bool[Tensor, "t h w"]) -> Float[Tensor, "t h w"]:
-    """Every frame mapped to the middle one, pixel by pixel, as a camera that stands still may."""
-    middle = len(clip) // 2
-    reference = clip.estimates[middle]
-    distance = clip.cameras.centers[middle].norm().clamp_min(FIXED)
-    reference = reference * (distance.to(reference) / reference[reference > 0].median())
-    return torch.stack(
-        [_aligned(m, torch.where(still[i] & still[middle], reference, 0)) for i, m in enumerate(clip.estimates)]
-    )
 
 
 def _spread(planes: Float[Tensor, "c h w"], sigma_px: float) -> Float[Tensor, "c h w"]:

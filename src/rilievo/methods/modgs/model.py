@@ -2,7 +2,8 @@
 al. 2024, arXiv:2406.00434).
 
 Two clouds are drawn as one: moving Gaussians, whose means live in the canonical space and are carried by the motion,
-and still ones, which have no need of it. Only means are carried; orientations and sizes stay, as published.
+and still ones, which have no need of it. Sizes stay. So do orientations in the published method; here they turn as the
+motion does, unless the config says no.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from rilievo.cameras.camera import Cameras
-from rilievo.data.scene import Scene
+from rilievo.data.scene import MaskMeaning, Scene
 from rilievo.engine.gaussian_module import GaussianModel
 from rilievo.engine.method import Rendering
 from rilievo.engine.render import HIT
@@ -25,13 +26,17 @@ from rilievo.gaussians.cloud import GaussianCloud
 from rilievo.gaussians.rows import Gaussians
 from rilievo.geometry.mesh import TriMesh
 from rilievo.motion.pair_table import UnitBox
+from rilievo.motion.turning import quaternion_product, turning
 from rilievo.renderers.splat import SplatRender, render_splats
 
 from .config import ModgsConfig
+from .holes import filled
 from .moment import Moments
 
 JUDGES = 8
 """Gaussians around a point that decide whether it moves."""
+TURN_STEP = 0.02
+"""Over which the motion's rotation is felt, in half sides of the box of what moves."""
 SOLID = 0.1
 """Opacity from which they have a say."""
 
@@ -55,6 +60,7 @@ class ModgsModel(GaussianModel):
         self.register_buffer("scale", torch.tensor(1.0 if box is None else box.scale))
         self.harmonics = nn.ModuleList(SphericalHarmonics(degree + 1) for degree in range(config.sh_degree + 1))
         self.degree = 0
+        self.surrounded = scene.coverage is None or scene.mask_meaning is not MaskMeaning.OBJECT
         poses, times = scene.cameras.world_from_cam, scene.times
         self.moments = Moments(poses[:0], torch.zeros(0)) if times is None else Moments(poses, times)
 
@@ -76,6 +82,11 @@ class ModgsModel(GaussianModel):
         carried = dict(moving.items())
         if len(moving):
             carried["means"] = self.to_time(moving.means, time)
+            if self.config.turn:
+                turned = turning(
+                    lambda y: self.to_time(y, time), moving.means, carried["means"], TURN_STEP / float(self.scale)
+                )
+                carried["quats"] = quaternion_product(turned, moving.quats)
         return GaussianCloud.concatenate([GaussianCloud(**carried), self.still.cloud])
 
     def forward(self, camera: Cameras, time: float, background: Float[Tensor, "3"] | None = None) -> SplatRender:
@@ -86,7 +97,8 @@ class ModgsModel(GaussianModel):
 
     @torch.no_grad()
     def render(self, cameras: Cameras, index: int, time: float | None = None) -> Rendering:
-        """The view of a camera with any lens at a time in [0, 1]; what no Gaussian covers is white.
+        """The view of a camera with any lens at a time in [0, 1]; what no Gaussian covers is white where the capture is
+        of a cut-out object, and otherwise like what is around it.
 
         Without a time, a camera of the capture is shown at the time of its photo (`moment`).
         """
@@ -99,7 +111,7 @@ class ModgsModel(GaussianModel):
         seen = through_lens(draw, cameras, index).cpu()
         rgb, opacity, depth = seen[..., :3], seen[..., 3], seen[..., 4]
         return Rendering(
-            rgb=(rgb + (1 - opacity[..., None])).clamp(0, 1),
+            rgb=(filled(rgb, opacity) if self.surrounded else rgb + (1 - opacity[..., None])).clamp(0, 1),
             opacity=opacity.clamp(0, 1),
             depth=torch.where(opacity > HIT, depth / opacity.clamp_min(HIT), 0),
         )

@@ -30,7 +30,7 @@ from rilievo.gaussians.settings import LogLinear
 from rilievo.gaussians.spacing import neighbour_distance
 from rilievo.gaussians.strategy import Strategy
 from rilievo.losses import ordinal_depth
-from rilievo.motion.objective import motion_losses
+from rilievo.motion.objective import batched, forgiven, motion_losses
 
 from .clip import training_order
 from .config import ModgsConfig
@@ -40,6 +40,8 @@ from .start import SeenPoints, Start
 
 EXTENT = 1.0
 """Learning rates and sizes are in region radii: cameras of a clip stand too close together to be a measure."""
+JOINT_PAIRS = 2
+"""Pairs of frames in an update of the second stage, where their loss has a weight."""
 SEEN = 0.5
 """Opacity from which rendered depth is compared."""
 
@@ -136,9 +138,10 @@ class ModgsModule(GaussianModule):
             values |= self._depth_losses(batch, out, step)
         if self.weight("pairs", step) and self.draw is not None:
             generator = torch.Generator().manual_seed(step_seed(self.config.fit.seed + 7, step))
-            pair = self.pairs[self.draw(len(self.depths), generator)]
-            on_device = replace(pair, source=pair.source.to(self.device), target=pair.target.to(self.device))
-            values["pairs"] = motion_losses(self.model.motion, on_device)["flow"]
+            drawn = [self.pairs[self.draw(len(self.depths), generator)] for _ in range(JOINT_PAIRS)]
+            batch_of_pairs = batched(drawn, self.config.motion.points, 0, generator).to(self.device)
+            missed = motion_losses(self.model.motion, batch_of_pairs)["flow"]
+            values["pairs"] = forgiven(missed, self.config.motion.forgive)
         parts = [gaussians.cloud for gaussians, _ in self._parts()]
         if self.weight("opacity", step) and parts:
             values["opacity"] = torch.cat([cloud.opacities for cloud in parts])

@@ -1,14 +1,13 @@
 """The first stage: motion alone, from pairs of points, before there are any Gaussians.
 
 An update takes several pairs of frames: a source at random, a target by `motion.pair_table`, near at first and farther
-as training goes on. Its result lies in the run folder as `motion.pt`, so that a resumed run trains it once.
+as training goes on. How far it has come lies in the run folder (`motion_file`), so that a resumed run goes on there.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,21 +16,18 @@ from rich.progress import track
 from torch import Tensor
 
 from rilievo.data.scene import Scene
-from rilievo.engine.checkpoint import WholeFileCheckpoints
 from rilievo.engine.ray_sampler import step_seed
-from rilievo.errors import clear
 from rilievo.fields.gabor import GaborNet
 from rilievo.fields.motion import InvertibleMotion
-from rilievo.motion.neighbors import nearest_neighbors
-from rilievo.motion.objective import Correspondences, motion_losses, motion_optimizer
-from rilievo.motion.pair_table import UnitBox, target_probabilities, target_weights
+from rilievo.motion.objective import Correspondences, batched, forgiven, motion_losses, motion_optimizer
+from rilievo.motion.pair_table import target_probabilities, target_weights
 
 from .config import ModgsConfig, MotionConfig
-from .start import SeenPoints, Start, prepare
+from .motion_file import FILE, Progress, load_stage, save_stage
+from .start import Start, prepare
 
-FILE = "motion.pt"
 WINDOW_DOUBLINGS = 8
-"""The window is twice as wide after each of so many parts of the stage."""
+"""The window is twice as wide after each of so many parts of the stage; after each it is written down, too."""
 
 Pairs = dict[tuple[int, int], Correspondences]
 
@@ -58,17 +54,22 @@ def build_motion(config: MotionConfig, seed: int) -> InvertibleMotion:
 
 
 def first_stage(config: ModgsConfig, scene: Scene, folder: Path) -> tuple[InvertibleMotion, Start]:
-    """The trained motion and its start: from `motion.pt` of a run folder, which is written where it is missing.
+    """The trained motion and its start: from `motion.pt` of a run folder, which is written where it is missing, and as
+    the stage goes on.
 
     Raises `UserError` as `prepare` and `load_stage` do.
     """
     motion, path = build_motion(config.motion, config.fit.seed), folder / FILE
-    if path.is_file():
-        return motion, load_stage(path, motion)
-    start = prepare(config, scene)
-    train_motion(config, motion, start.pairs, len(start.depths))
-    save_stage(path, motion, start)
-    return motion, load_stage(path, motion)  # what a resumed run will read, depths in half precision included
+    if not path.is_file():
+        save_stage(path, motion, prepare(config, scene))
+    start, progress = load_stage(path, motion)  # what a resumed run will read, depths in half precision included
+
+    def keep(reached: Progress | None) -> None:
+        save_stage(path, motion, start, reached)
+
+    if progress is not None:
+        train_motion(config, motion, start.pairs, len(start.depths), progress, keep)
+    return motion, start
 
 
 class PairDraw:
@@ -99,69 +100,50 @@ class PairDraw:
         return self._tables[window]
 
 
-def train_motion(config: ModgsConfig, motion: InvertibleMotion, pairs: Pairs, frames: int) -> Float[Tensor, "steps"]:
+def train_motion(
+    config: ModgsConfig,
+    motion: InvertibleMotion,
+    pairs: Pairs,
+    frames: int,
+    progress: Progress | None = None,
+    keep: Callable[[Progress | None], None] | None = None,
+) -> Float[Tensor, "steps"]:
     """Train in place; the flow loss of every update, in squared half sides of the box. Without pairs nothing is done.
 
-    The rates fall to `final` of themselves along an exponential.
+    The rates fall to `final` of themselves along an exponential. Training goes on from `progress`; `keep` is told now
+    and then how far it is, and None at the end.
     """
     settings, seed = config.motion, config.fit.seed
-    if not pairs:
-        return torch.zeros(0)
-    draw = PairDraw(pairs, frames)
+    progress, history = progress or Progress(), torch.zeros(settings.steps)
     optimizer = motion_optimizer(motion, settings.time_rate, settings.space_rate)
-    decay = settings.final ** (1 / settings.steps)
-    falling = torch.optim.lr_scheduler.ExponentialLR(optimizer, decay)
-    history = torch.zeros(settings.steps)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    if progress.optimizer is not None:
+        optimizer.load_state_dict(progress.optimizer)
     console = Console(stderr=True)
-    for step in track(range(settings.steps), "motion", console=console, disable=not console.is_terminal):
+    steps = range(progress.step, settings.steps if pairs else 0)
+    draw = PairDraw(pairs, frames) if pairs else None
+    for step in track(steps, "motion", console=console, disable=not console.is_terminal):
+        assert draw is not None, "steps without pairs"
+        part = _part(step, settings)
+        if keep is not None and step > progress.step and part > _part(step - 1, settings):
+            keep(Progress(step, optimizer.state_dict()))
         generator = torch.Generator().manual_seed(step_seed(seed + 6, step))
-        window = settings.window * 2 ** (WINDOW_DOUBLINGS * step // settings.steps)
+        drawn = [pairs[draw(settings.window * 2**part, generator)] for _ in range(settings.pairs)]
+        batch = batched(drawn, settings.points, settings.neighbors if settings.smoothness else 0, generator)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * settings.final ** (step / settings.steps)
         optimizer.zero_grad()
-        for _ in range(settings.pairs):
-            losses = motion_losses(motion, _with_neighbors(pairs[draw(window, generator)], settings))
-            flow = losses["flow"].mean()
-            loss = flow + settings.smoothness * losses["smoothness"].mean() if settings.smoothness else flow
-            (loss / settings.pairs).backward()
-            history[step] += flow.detach().cpu() / settings.pairs
+        losses = motion_losses(motion, batch)
+        loss = forgiven(losses["flow"], settings.forgive).mean()
+        if settings.smoothness:
+            loss = loss + settings.smoothness * losses["smoothness"].mean()
+        loss.backward()
         optimizer.step()
-        falling.step()
+        history[step] = losses["flow"].detach().mean().cpu()
+    if keep is not None:
+        keep(None)
     return history
 
 
-def save_stage(path: Path, motion: InvertibleMotion, start: Start) -> None:
-    """Write the trained motion and what it was trained on, whole or not at all."""
-    content: dict[str, Any] = {
-        "motion": motion.state_dict(),
-        "depths": start.depths.half(),
-        "box": {"center": start.box.center, "scale": start.box.scale},
-        "pairs": [(i, j, p.start, p.end, p.source, p.target) for (i, j), p in start.pairs.items()],
-    }
-    content |= {name: vars(getattr(start, name)) for name in ("moving", "still")}
-    WholeFileCheckpoints().save_checkpoint(content, path)
-
-
-def load_stage(path: Path, motion: InvertibleMotion) -> Start:
-    """Fill the motion from a file of `save_stage`. Raises `UserError` for one that is damaged or of another config."""
-    held = WholeFileCheckpoints().load_checkpoint(path)
-    try:
-        motion.load_state_dict(held["motion"])
-        return Start(
-            depths=held["depths"].float(),
-            box=UnitBox(**held["box"]),
-            pairs={(i, j): Correspondences(x, y, begin, end) for i, j, begin, end, x, y in held["pairs"]},
-            moving=SeenPoints(**held["moving"]),
-            still=SeenPoints(**held["still"]),
-        )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise clear(
-            str(path),
-            expected="the first stage of a run with these settings",
-            got="other contents",
-            do="remove it, and the stage is trained again",
-        ) from error
-
-
-def _with_neighbors(pairs: Correspondences, settings: MotionConfig) -> Correspondences:
-    if not settings.smoothness:
-        return pairs
-    return replace(pairs, neighbors=nearest_neighbors(pairs.source, settings.neighbors))
+def _part(step: int, settings: MotionConfig) -> int:
+    return WINDOW_DOUBLINGS * step // settings.steps

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rilievo.data.scene import Scene
 from rilievo.engine.ray_sampler import step_seed
+from rilievo.errors import clear
 from rilievo.flow.sampling import carried
 from rilievo.motion.lift import PointMap, point_map, targets
 from rilievo.motion.objective import Correspondences
@@ -58,7 +59,8 @@ def prepare(config: ModgsConfig, scene: Scene) -> Start:
     """Look at a normalised scene. Raises `UserError` as `read_clip`, `aligned_depths` and flow providers do."""
     generator = torch.Generator().manual_seed(step_seed(config.fit.seed + 4, 0))
     clip = read_clip(scene, config.clip.depth)
-    flows = FlowPairs(clip, config.clip.flow, config.clip.reach, config.clip.cycle_px, scene.folder)
+    require_still(clip)
+    flows = FlowPairs(clip, config.clip, scene.folder)
     known_moving = torch.zeros_like(clip.shown) if clip.moving is None else clip.moving
     depths = aligned_depths(clip, flows, clip.shown & ~known_moving)
     moving = clip.moving
@@ -79,6 +81,25 @@ def prepare(config: ModgsConfig, scene: Scene) -> Start:
         moving=_seen(clip, maps, moving & sound, config.cloud.moving, generator),
         still=_seen(clip, maps, ~moving & sound, config.cloud.still, generator),
     )
+
+
+def require_still(clip: Clip) -> None:
+    """Raises `UserError` for a frame of which masks leave nothing that stands still."""
+    for i, stem in enumerate(clip.stems):
+        if not bool(clip.shown[i].any()):
+            raise clear(
+                f"frame {stem}",
+                expected="pixels that its mask lets count",
+                got="a mask that covers all of it",
+                do="check the mask or its meaning with --mask-meaning, or leave the frame out of the capture",
+            )
+        if clip.moving is not None and not bool((clip.shown[i] & ~clip.moving[i]).any()):
+            raise clear(
+                f"frame {stem}",
+                expected="pixels that stand still, by which its depth is brought to the scale of the cameras",
+                got="a mask that marks all of it as moving",
+                do="mark what moves alone, or leave the masks out",
+            )
 
 
 def _box(maps: list[PointMap], used: Bool[Tensor, "t h w"]) -> UnitBox:
@@ -107,7 +128,7 @@ def _pairs(
         arrives = carried(used[j][..., None].to(flow), flow)[..., 0] > 0.99
         led = targets(maps[j], flow, flows.believed(i, j) & used[i] & arrives)
         chosen = led.valid.flatten().nonzero()[:, 0]
-        chosen = chosen[torch.randperm(len(chosen), generator=generator)[: config.motion.points]]
+        chosen = chosen[torch.randperm(len(chosen), generator=generator)[: config.motion.kept]]
         source = box.inside(maps[i].xyz.reshape(-1, 3)[chosen])
         target = box.inside(led.xyz.reshape(-1, 3)[chosen])
         inside = ((source.abs() <= 1.5) & (target.abs() <= 1.5)).all(1)

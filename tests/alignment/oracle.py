@@ -47,14 +47,19 @@ class Case:
         X_i, C_i, X_j, C_j = (self[f"pred/{i}_{j}/{part}"] for part in ("X_i", "C_i", "X_j", "C_j"))
         return PairPrediction(X_i, C_i, X_j, C_j)
 
-    def pairs(self) -> dict[tuple[int, int], PairResult]:
+    def pairs(self, among: list | None = None) -> dict[tuple[int, int], PairResult]:
+        """Results of all pairs, or of those `among` ordered ones."""
         results = {}
-        for i, j in sorted({(min(p), max(p)) for p in self.arrays["pairs"].tolist()}):
+        for i, j in sorted({(min(p), max(p)) for p in (self.arrays["pairs"].tolist() if among is None else among)}):
             xy_i, xy_j, confidence = (self[f"corres/{i}_{j}/{part}"].float() for part in ("xy_i", "xy_j", "conf"))
             ij, ji = self.prediction(i, j), self.prediction(j, i)
             matches = Correspondences(xy_i, xy_j, confidence)
             results[i, j] = PairResult(ij, ji, matches, score_of(ij, ji, matches))
         return results
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        return [tuple(depth.shape) for depth in self.list("gt/depth")]
 
     def tree(self, variant: str) -> KinematicTree:
         edges = tuple((int(a), int(b)) for a, b in self.arrays[f"{variant}/mst_edges"])

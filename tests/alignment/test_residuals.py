@@ -1,9 +1,14 @@
 """Losses at the published states, and gradients three ways: published, autograd, compiled."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from rilievo.alignment.condense import condense, matches_on_object
+from rilievo.alignment.config import SparseConfig
 from rilievo.alignment.depth_basis import LowRank
 from rilievo.alignment.objective import CompiledObjective, Objective, Residual, loss_and_gradient
 from rilievo.alignment.residuals import GammaLoss, points_of, projected
@@ -20,10 +25,36 @@ def test_gamma_losses_schedules_and_projections_are_the_published_ones(arrays):
     gap = torch.linalg.vector_norm(x - y, dim=-1)
     for gamma in (0.5, 1, 1.1, 1.5):
         np.testing.assert_allclose(GammaLoss(float(gamma))(gap), data[f"loss/gamma{gamma}"], rtol=1e-4, atol=1e-5)
+    clipped, stretched = GammaLoss(0.5)(gap.clamp_max(2)), GammaLoss(1.5)(2 * gap)
+    np.testing.assert_allclose(clipped, data["loss/gamma0.5_clip2"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(stretched, data["loss/gamma1.5_mul2"], rtol=1e-4, atol=1e-5)
     for name in (n for n in data if n.startswith("schedule/") and n != "schedule/alpha"):
         decay, start, end = name.split("/")[1].split("_")
         ours = [rate(Decay(decay), float(a), float(start), float(end)) for a in data["schedule/alpha"]]
         np.testing.assert_allclose(ours, data[name], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.golden
+def test_pixels_of_points_are_the_published_ones(arrays):
+    data = {name: torch.from_numpy(value) for name, value in arrays("small_functions.npz").items()}
+    camera = pinhole_of(data["reproj2d/mat34"].double())
+    points = data["loss/x"].double()
+    pixels = projected(camera, torch.zeros(len(points), dtype=torch.int64), points)
+    np.testing.assert_allclose(pixels, data["reproj2d/uv"], rtol=1e-4, atol=1e-5)
+
+
+def pinhole_of(projection):
+    """The camera of a 3x4 matrix K (R | t) with square pixels."""
+    M = projection[:, :3]
+    KKt = M @ M.mT / (M[2] @ M[2])
+    c = KKt[:2, 2]
+    f = (KKt[0, 0] - c[0] ** 2).sqrt()
+    K = torch.tensor([[f, 0, c[0]], [0, f, c[1]], [0, 0, 1]], dtype=projection.dtype)
+    cam_from_world = torch.linalg.inv(K) @ projection / M[2].norm()
+    R = cam_from_world[:, :3]
+    np.testing.assert_allclose(R @ R.mT, torch.eye(3), atol=1e-6)
+    one = torch.ones(1, dtype=projection.dtype)
+    return Geometry(f[None], c[None], one, R.mT[None], -(R.mT @ cam_from_world[:, 3])[None], one)
 
 
 def geometry_looking_along_z(focal=1.0):
@@ -53,6 +84,50 @@ def test_loss_at_every_published_result_is_the_published_one(scene, request, sum
         objective = FINE if result["args"]["niter2"] else COARSE
         loss = objective(problem, case.geometry(f"res/{name}", problem))
         assert float(loss) == pytest.approx(float(case.arrays[f"res/{name}/loss_last"]), rel=1e-5)
+
+
+@pytest.mark.golden
+def test_loss_at_the_results_of_other_graphs_is_the_published_one(arrays, main_scene, summary):
+    graphs = arrays("sparse_ga_main_graphs.npz")
+    main_scene.arrays.update({name: value for name, value in graphs.items() if name.startswith("res/")})
+    names = [name.removeprefix("pairs/") for name in graphs if name.startswith("pairs/")]
+    assert names
+    for name in names:
+        pairs = main_scene.pairs(graphs[f"pairs/{name}"].tolist())
+        loss = loss_at(main_scene, name, pairs, summary["sparse_ga_main_graphs"][name]["args"])
+        assert loss == pytest.approx(float(graphs[f"res/{name}/loss_last"]), rel=1e-5)
+
+
+@pytest.mark.golden
+def test_loss_at_the_results_of_a_turntable_is_the_published_one(turntable_scene, summary):
+    case, results = turntable_scene, summary["sparse_ga_turntable"]
+    assert results
+    for name, result in results.items():
+        pairs = case.pairs() if name.startswith("ignored") else filtered(case, dimmed=name.startswith("filtered"))
+        loss = loss_at(case, name, pairs, result["args"])
+        assert loss == pytest.approx(float(case.arrays[f"res/{name}/loss_last"]), rel=1e-5), name
+
+
+def loss_at(case, variant, pairs, args):
+    """The loss of a published result, on the problem that these pairs condense to."""
+    problem = condense(pairs, case.sizes, SparseConfig(matching_confidence=args["matching_conf_thr"])).problem
+    return float((FINE if args["niter2"] else COARSE)(problem, case.geometry(f"res/{variant}", problem)))
+
+
+def filtered(case, dimmed):
+    """Masks as one could give them to the published code: matches with both ends inside, background of confidence
+    1.001 where `dimmed`."""
+    pairs = {}
+    for (i, j), result in case.pairs().items():
+        matches = matches_on_object(result.correspondences, case.masks, i, j)
+        dim = partial(dimmed_outside, case.masks) if dimmed else lambda prediction, i, j: prediction
+        pairs[i, j] = replace(result, ij=dim(result.ij, i, j), ji=dim(result.ji, j, i), correspondences=matches)
+    return pairs
+
+
+def dimmed_outside(masks, prediction, i, j):
+    C_1, C_2 = (torch.where(masks[v], C, 1.001) for v, C in ((i, prediction.C_1), (j, prediction.C_2)))
+    return replace(prediction, C_1=C_1, C_2=C_2)
 
 
 @pytest.mark.golden
@@ -117,6 +192,35 @@ def test_gradients_are_the_published_ones(arrays, main_scene, compiled):
             expected = getattr(theirs, name)
             largest = float(expected.abs().max())
             np.testing.assert_allclose(getattr(ours, name), expected, rtol=0, atol=1e-3 * largest)
+
+
+@pytest.mark.golden
+def test_losses_along_a_descent_are_the_published_ones(arrays, main_scene):
+    """At the first state of each stage, and at the state that is returned."""
+    data = arrays("sparse_ga_gradients.npz")
+    runs = sorted({name.split("/")[0] for name in data if name.endswith("losses_all")})
+    assert runs
+    for run in runs:
+        losses, threshold = data[f"{run}/losses_all"], 1e9 if run.startswith("thr_high") else 5.0
+        form = Form(shared_intrinsics=run.startswith("shared"))
+        problem = main_scene.problem(main_scene.tree("res/init"), threshold)
+        parametrisation = Parametrisation(problem, form)
+        stages = sorted({name.split("/")[1] for name in data if name.startswith(f"{run}/") and "first_iter" in name})
+        for stage in stages:
+            objective = FINE if stage.startswith("fine") else COARSE
+            state, _, _ = stored_state(data, f"{run}/{stage}", main_scene.views, form.shared_intrinsics)
+            loss = float(objective(problem, parametrisation.geometry(state)))
+            at = 0 if stage == stages[0] else -1  # a fine stage is recorded at its only step
+            assert loss == pytest.approx(float(losses[at]), rel=1e-5), (run, stage)
+        last = FINE if stages[-1].startswith("fine") else COARSE
+        returned = returned_geometry(data, run, problem)
+        assert float(last(problem, returned)) == pytest.approx(float(losses[-1]), rel=1e-5), run
+
+
+def returned_geometry(data, run, problem):
+    pose, focal, pp = (torch.from_numpy(data[f"{run}/returned_{name}"]) for name in ("cam2w", "focals", "pps"))
+    depth = torch.cat([torch.from_numpy(data[f"{run}/returned_depthmap_{i}"]).reshape(-1) for i in range(len(pose))])
+    return Geometry(focal, pp, problem.base_focals / focal, pose[:, :3, :3], pose[:, :3, 3], depth)
 
 
 def gradient_of(parametrisation, state, objective, compiled):

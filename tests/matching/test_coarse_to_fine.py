@@ -1,5 +1,8 @@
 """Matches at full resolution through pairs of crops."""
 
+import math
+from itertools import combinations
+
 import pytest
 import torch
 
@@ -54,6 +57,14 @@ def test_the_pair_that_adds_most_comes_next():
     assert facilities(worth, 1.0) == [0, 1, 2]
     assert facilities(torch.zeros(3, 5), 0.9) == []
     assert facilities(torch.zeros(0, 5), 0.9) == []
+
+
+def test_so_chosen_pairs_are_nearly_as_good_as_any_others():
+    worth = torch.rand(7, 30, generator=torch.Generator().manual_seed(4)) ** 4
+    order = facilities(worth, 1.0)
+    for k in (1, 2, 3):
+        best = max(float(worth[list(some)].amax(dim=0).sum()) for some in combinations(range(7), k))
+        assert float(worth[order[:k]].amax(dim=0).sum()) >= (1 - math.exp(-1)) * best
 
 
 def test_positions_in_crops_become_positions_in_the_photo():
@@ -114,5 +125,5 @@ def test_chosen_crops_are_the_published_ones(published_crops):
         found = torch.tensor([[*pair.window_i, *pair.window_j] for pair in chosen])
         expected = torch.tensor([[*pair["query_ltrb"], *pair["map_ltrb"]] for pair in case["selected"]])
         assert found.shape == expected.shape
-        assert (found - expected).abs().max() <= 1  # published means and quantiles are rounded to single precision
-        assert (found == expected).all(dim=1).double().mean() >= 0.9
+        assert (found - expected).abs().max() <= 1  # published means and quantiles are rounded to single precision,
+        assert (found == expected).all(dim=1).double().mean() >= 0.9  # and a window may begin a pixel aside

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rilievo.errors import UserError
+from rilievo.matching.retrieval import farthest_points, retrieval_pairs
 from rilievo.matching.scene_graph import make_pairs, unordered
 
 GRAPHS = ["complete", "swin", "swin-2", "swin-3-noncyclic", "logwin-4", "logwin-3-noncyclic", "oneref", "oneref-1"]
@@ -64,6 +65,7 @@ def test_what_cannot_be_paired_is_refused_in_one_sentence(photos, graph, prefilt
 
 @pytest.mark.golden
 def test_pairs_are_the_published_ones(published_pairs):
+    assert published_pairs["dust3r_equals_mast3r"]  # so one list stands for both
     for case in published_pairs["mast3r"]:
         expected = [(i, j) for i, j in case["pairs"] if i != j]
         pairs = make_pairs(case["n"], case["scene_graph"], symmetrise=case["symmetrize"], prefilter=case["prefilter"])
@@ -81,10 +83,13 @@ def test_pairs_are_the_published_ones(published_pairs):
 
 @pytest.mark.golden
 def test_retrieval_graphs_are_the_published_ones(published_pairs):
-    from rilievo.matching.retrieval import retrieval_pairs
-
+    assert published_pairs["retrieval"]
     for case in published_pairs["retrieval"]:
         similarity = torch.tensor(case["sim_mat"])
+        assert similarity.shape == (case["n"], case["n"])
+        if case["Na"]:
+            anchors = farthest_points(1 - similarity, case["Na"], first=case["first_anchor"])
+            assert anchors == case["anchors"]
         pairs = retrieval_pairs(similarity, anchors=case["Na"], nearest=case["k"], first=case["first_anchor"])
         assert both(pairs) == both(case["pairs_sorted"]), case
         assert len(both(pairs)) == len(pairs)

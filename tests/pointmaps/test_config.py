@@ -38,9 +38,13 @@ def test_hub_configs_are_understood(published):
         assert config.encoder == Tower(arguments["enc_embed_dim"], arguments["enc_depth"], arguments["enc_num_heads"])
         assert (config.descriptor_channels > 0) == ("desc" in arguments["output_mode"])
         with torch.device("meta"):
-            state = PointmapNetwork(config).state_dict()
-        assert set(hub["keys_in_state_dict_but_absent_from_safetensors"]) <= set(state)
-        assert len(state) - len(hub["keys_in_state_dict_but_absent_from_safetensors"]) == hub["n_safetensors_keys"]
+            state = PointmapNetwork(config).state_dict(keep_vars=True)
+        left_out = set(hub["keys_in_state_dict_but_absent_from_safetensors"])
+        assert left_out <= set(state)
+        assert len(state) - len(left_out) == hub["n_safetensors_keys"]
+        written_as = hub["safetensors_metadata"] or {}  # which key of the file stands for each that was left out
+        assert set(written_as) == left_out
+        assert all(state[alias] is state[key] for alias, key in written_as.items())
 
 
 def test_constructor_is_read_without_being_run():

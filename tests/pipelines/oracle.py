@@ -173,8 +173,7 @@ def round_room(n: int, size_hw: tuple[int, int] = (48, 64), seed: int = 0, turn:
         R = so3.exp(torch.tensor([0.0, around, 0.0], dtype=torch.float64)) @ so3.exp(tilt)
         center = 3 * torch.tensor([-np.sin(around), 0.1 * np.sin(5 * around), -np.cos(around)], dtype=torch.float64)
         directions = flat @ R.mT
-        ball, wall = _until_sphere(center, directions, 1.0, -1), _until_sphere(center, directions, 4.0, 1)
-        depth = torch.where(ball.isnan(), wall, ball)
+        depth = room_depth(center, directions)
         points = center + depth[..., None] * directions
         world.world_from_cam[v] = se3.compose(R, center)
         world.depth.append(depth)
@@ -182,6 +181,12 @@ def round_room(n: int, size_hw: tuple[int, int] = (48, 64), seed: int = 0, turn:
         paint = 0.5 + 0.25 * (points @ waves).sin() + 0.25 * (3 * points @ waves.mT).sin()
         world.images.append((255 * paint).round().to(torch.uint8).numpy())
     return world
+
+
+def room_depth(center: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """How far along directions of any length the ball of radius 1 is, or else the wall of radius 4."""
+    ball, wall = _until_sphere(center, directions, 1.0, -1), _until_sphere(center, directions, 4.0, 1)
+    return torch.where(ball.isnan(), wall, ball)
 
 
 def _until_sphere(center: torch.Tensor, directions: torch.Tensor, radius: float, side: int) -> torch.Tensor:

@@ -7,36 +7,18 @@ import pytest
 import torch
 from PIL import Image
 
-import rilievo.cli.align as verb
 from rilievo.alignment.config import SparseConfig
 from rilievo.cli import main
 from rilievo.data.load import load_scene
 from rilievo.data.scene import MaskMeaning
-from rilievo.geometry.alignment import camera_errors
 from rilievo.pipelines.pair_plan import PROGRAM_BYTES
 from rilievo.pipelines.pointmap_align import PointmapSettings, align, plan_alignment
 from rilievo.sfm.photos import find_photos
 
+from .asked import assert_one_sentence, errors_of, told_by
 from .oracle import ENLARGED, OraclePredictor, round_room
 
 FEW = SparseConfig(coarse_iterations=100, fine_iterations=60)
-
-
-def told_by(monkeypatch, predictor):
-    monkeypatch.setattr(verb, "_network", lambda asked: (predictor, "an oracle; licence: none needed"))
-    return predictor
-
-
-def errors_of(scene_folder, world):
-    scene = load_scene(scene_folder)
-    views = [int(Path(name).stem) for name in scene.names]
-    return scene, camera_errors(scene.cameras.world_from_cam.double(), world.world_from_cam[views])
-
-
-def assert_one_sentence(capsys, said):
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert said in errors[0], errors[0]
 
 
 @pytest.fixture(scope="module")

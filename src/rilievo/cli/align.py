@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from rilievo.cli.alignment_options import Aligner, AlignmentOptions
 from rilievo.cli.arguments import Device, Output, parse
-from rilievo.errors import UserError, clear
+from rilievo.errors import clear
 
 if TYPE_CHECKING:
     from rilievo.data.scene import Dropped
-    from rilievo.pipelines.pair_plan import PhotoPredictor
+    from rilievo.pipelines.anchor_scene import Localized
+    from rilievo.pipelines.network_photos import PhotoPredictor
     from rilievo.pipelines.pointmap_align import Progress
-    from rilievo.sfm.align import Known
+    from rilievo.sfm.align import AlignSettings, Known
+    from rilievo.sfm.lens import Belief
     from rilievo.sfm.photos import PhotoSet
 
 LISTED = 10
-
-SFM_ONLY = ("mapper", "pairs", "max_side")
-NETWORKS_ONLY = ("weights", "graph", "bfloat16", "device")
+ALIGNING_ONLY = ("turntable", "poses", "mapper", "graph", "fine_side", "fuse", "glb")
 
 
 @dataclass(frozen=True)
@@ -40,102 +40,97 @@ class Align:
     """A folder of photos, or a video file."""
     output: Output
     """The scene folder to write."""
-    method: Literal["sfm", "mast3r", "dust3r"] = "sfm"
+    method: Aligner = "sfm"
     """sfm: SIFT features and bundle adjustment. mast3r, dust3r: pointmaps by a network, for photos with little overlap
-    or texture; they need published weights."""
-    weights: str | None = None
-    """The network's weights: a .pth, a .safetensors beside its config.json, or a hub id; the published ones of that
-    name when left out."""
-    graph: str = "auto"
-    """Which photos a network compares: complete, swin-W, logwin-W, oneref-R, retrieval or retrieval-A-K; complete up
-    to 20 photos and retrieval beyond when left out."""
-    bfloat16: bool = False
-    """Let the network multiply in half precision: faster on GPUs, half a percent less exact."""
+    or texture; they need published weights. Two photos are placed by dust3r as its pair viewer does."""
+    onto: Path | None = None
+    """An aligned scene: its cameras stay, and the photos (one is enough, and may be given as a file) are placed in its
+    frame."""
     device: Device = "auto"
-    """Where the network runs."""
-    masks: Path | None = None
-    """Masks named after the photos, white on the object; nothing outside them takes part."""
-    mask_meaning: Literal["object", "ignore"] | None = None
-    """What lies outside a mask: nothing (object, the default), or what nobody knows (ignore)."""
-    turntable: bool = False
-    """The camera stood still and the object turned about one axis; needs masks, or a plain background."""
-    mapper: Literal["incremental", "global"] = "incremental"
-    """How poses are found first; the other way is tried where one leaves photos out."""
-    lenses: Literal["auto", "one", "each"] = "auto"
-    """Which photos share intrinsics: those of one size and one EXIF setting, all of one size, none."""
-    intrinsics: str | None = None
-    """Known intrinsics, FX,FY,CX,CY[,K1,K2,P1,P2] in pixels (pixel centres at +0.5), or a JSON file that has them."""
-    poses: Path | None = None
-    """Known cameras, a scene or cameras.json whose names are the photos': points are triangulated only."""
-    pairs: Literal["auto", "all", "sequential"] = "auto"
-    """Which photos are compared with which."""
-    max_side: int = 3200
-    """Larger photos are searched for features in this size; the result is for their own."""
-    frames: int = 80
-    """Of a video: how many are used at most, the sharpest ones that moved."""
-    threads: int = 2
-    """For features and matches."""
+    """Where a network runs."""
+    how: Annotated[AlignmentOptions, tyro.conf.arg(name="")] = field(default_factory=AlignmentOptions)
 
 
 def command(argv: Sequence[str]) -> None:
-    asked = parse("align", Align, argv)
-    _require_free(asked.output)
-    if asked.threads < 1 or asked.max_side < 64 or asked.frames < 2:
-        raise UserError(
-            "align: expected --threads >= 1, --max-side >= 64 and --frames >= 2; correct the one that is not"
-        )
-    _require_fitting(asked)
+    run(parse("align", Align, argv))
 
-    from rilievo.data.scene import MaskMeaning
-    from rilievo.sfm.align import Known
-    from rilievo.sfm.known import known_lens, known_poses
-    from rilievo.sfm.photos import find_photos
 
+def require_sound(asked: Align) -> None:
+    """Raise `UserError` for what can be told to be wrong before anything is read or written."""
+    asked.how.require_fitting(asked.method)
+    if asked.onto is not None:
+        asked.how.refuse(ALIGNING_ONLY, "photos that are aligned anew", "--onto")
+        if asked.method == "dust3r":
+            raise clear("--onto", expected="--method sfm or mast3r", got="dust3r", do="choose one of these")
+        if not asked.onto.exists():
+            raise clear("--onto", expected="an aligned scene", got=f"nothing at {asked.onto}", do="check the path")
     if not asked.photos.exists():
         raise clear(
             str(asked.photos), expected="a folder of photos or a video", got="nothing there", do="check the path"
         )
-    meaning = None if asked.mask_meaning is None else MaskMeaning(asked.mask_meaning)
-    folder = asked.photos
-    if folder.is_file():
-        from rilievo.sfm.video import frames_of_video
 
-        folder = frames_of_video(asked.photos, asked.output / ".frames", asked.frames)
-    found = find_photos(folder, asked.masks, meaning, asked.lenses)
+
+def run(asked: Align) -> None:
+    """Align, and say what came of it. Raises `UserError` also where the output is not free."""
+    _require_free(asked.output)
+    require_sound(asked)
+
+    from rilievo.sfm.align import Known
+    from rilievo.sfm.known import known_lens, known_poses
+
+    how, found = asked.how, _photos(asked)
     print(_described(asked.photos, found))
-    known = Known(
-        None if asked.intrinsics is None else known_lens(asked.intrinsics, found),
-        None if asked.poses is None else known_poses(asked.poses, found),
-    )
-    if asked.method == "sfm":
-        _by_features(asked, found, known)
+    lens = None if how.intrinsics is None else known_lens(how.intrinsics, found)
+    if asked.onto is not None:
+        _place(asked, asked.onto, found, lens)
     else:
-        _by_pointmaps(asked, found, known)
+        known = Known(lens, None if how.poses is None else known_poses(how.poses, found))
+        (_by_features if asked.method == "sfm" else _by_pointmaps)(asked, found, known)
     shutil.rmtree(asked.output / ".frames", ignore_errors=True)
 
 
-def _by_features(asked: Align, found: PhotoSet, known: Known) -> None:
-    from rilievo.sfm.align import AlignSettings, align
-    from rilievo.sfm.features import FeatureSettings
+def _photos(asked: Align) -> PhotoSet:
+    from rilievo.data.scene import MaskMeaning
+    from rilievo.io.image import IMAGE_SUFFIXES
+    from rilievo.sfm.photos import find_photos
 
-    settings = AlignSettings(
-        FeatureSettings(
-            asked.max_side, pairs="sequential" if asked.photos.is_file() and asked.pairs == "auto" else asked.pairs
-        ),
-        asked.mapper,
-        asked.turntable,
-        asked.threads,
-    )
-    aligned = align(found, asked.output, settings, known, _shown)
+    how, folder = asked.how, asked.photos
+    meaning = None if how.mask_meaning is None else MaskMeaning(how.mask_meaning)
+    if folder.is_file() and folder.suffix.lower() not in IMAGE_SUFFIXES:
+        from rilievo.sfm.video import frames_of_video
+
+        folder = frames_of_video(asked.photos, asked.output / ".frames", how.frames)
+    return find_photos(folder, how.masks, meaning, how.lenses, fewest=2 if asked.onto is None else 1)
+
+
+def _by_features(asked: Align, found: PhotoSet, known: Known) -> None:
+    from rilievo.sfm.align import align
+
+    aligned = align(found, asked.output, _feature_settings(asked), known, _shown)
     points = len(set(aligned.tracks.point.tolist()))
     print(_report(asked.output, found, len(aligned.views), points, aligned.notes, aligned.dropped))
 
 
+def _feature_settings(asked: Align) -> AlignSettings:
+    from rilievo.sfm.align import AlignSettings
+    from rilievo.sfm.features import FeatureSettings
+
+    how = asked.how
+    is_video = asked.photos.is_file() and asked.onto is None
+    pairs = "sequential" if is_video and how.pairs == "auto" else how.pairs
+    features = FeatureSettings(how.max_side, pairs=pairs, kind=how.features)
+    return AlignSettings(features, how.mapper, how.turntable, how.threads)
+
+
 def _by_pointmaps(asked: Align, found: PhotoSet, known: Known) -> None:
+    from rilievo.pipelines.fine_matching import FineMatching
     from rilievo.pipelines.pointmap_align import PointmapSettings, align, plan_alignment
+    from rilievo.pipelines.pointmap_exports import Exports
 
     assert asked.method != "sfm"
-    settings = PointmapSettings(asked.method, asked.graph, asked.turntable)
+    how = asked.how
+    fine = None if how.fine_side is None else FineMatching(how.fine_side)
+    settings = PointmapSettings(asked.method, how.graph, how.turntable, fine, Exports(how.glb, how.fuse))
     predictor, licence = _network(asked)
     print(f"weights: {licence}")
     plan = plan_alignment(found, predictor, settings)
@@ -143,6 +138,27 @@ def _by_pointmaps(asked: Align, found: PhotoSet, known: Known) -> None:
     with _bar() as progress:
         aligned = align(plan, found, predictor, asked.output, settings, known, progress)
     print(_report(asked.output, found, len(aligned.photos), aligned.points, aligned.notes, aligned.dropped))
+
+
+def _place(asked: Align, onto: Path, found: PhotoSet, lens: Belief | None) -> None:
+    """Place photos in a scene that is there."""
+    from rilievo.pipelines.anchor_scene import open_anchors
+
+    anchors = open_anchors(onto, asked.how.lenses)
+    placed: Localized
+    if asked.method == "sfm":
+        from rilievo.pipelines.feature_localization import localize_photos
+
+        placed = localize_photos(found, anchors, asked.output, _feature_settings(asked), lens, _shown)
+    else:
+        from rilievo.pipelines import pointmap_localization
+
+        predictor, licence = _network(asked)
+        print(f"weights: {licence}")
+        with _bar() as progress:
+            placed = pointmap_localization.localize_photos(found, anchors, predictor, asked.output, lens, progress)
+    print(f"{asked.output}: {len(placed.photos)} of {len(found.photos)} photos placed in the frame of {onto}")
+    print("\n".join([f"  {note}" for note in placed.notes] + _listed(placed.dropped)))
 
 
 def _network(asked: Align) -> tuple[PhotoPredictor, str]:
@@ -155,27 +171,11 @@ def _network(asked: Align) -> tuple[PhotoPredictor, str]:
     from rilievo.pointmaps.checkpoint import load_network
     from rilievo.pointmaps.predictor import NetworkPredictor
 
-    loaded = load_network(asked.weights or asked.method, accelerator(asked.device))
-    predictor = NetworkPredictor(loaded, bfloat16=asked.bfloat16)
+    loaded = load_network(asked.how.weights or asked.method, accelerator(asked.device))
+    predictor = NetworkPredictor(loaded, bfloat16=asked.how.bfloat16)
     if asked.method == "mast3r":
         require_descriptors(predictor, str(loaded.origin))
     return predictor, f"{loaded.origin}; licence: {loaded.licence}"
-
-
-def _require_fitting(asked: Align) -> None:
-    """Raise `UserError` for a flag that belongs to another method."""
-    others = NETWORKS_ONLY if asked.method == "sfm" else SFM_ONLY
-    for option in dataclasses.fields(Align):
-        if option.name in others and getattr(asked, option.name) != option.default:
-            belongs = "--method mast3r or dust3r" if asked.method == "sfm" else "--method sfm"
-            raise clear(
-                "--" + option.name.replace("_", "-"),
-                expected=belongs,
-                got=f"--method {asked.method}",
-                do="leave the flag out, or choose that method",
-            )
-    if asked.turntable and asked.method == "dust3r":
-        raise clear("--turntable", expected="--method sfm or mast3r", got="dust3r", do="choose one of these")
 
 
 def _require_free(output: Path) -> None:
@@ -222,8 +222,9 @@ def _report(
     output: Path, found: PhotoSet, aligned: int, points: int, notes: Sequence[str], dropped: Sequence[Dropped]
 ) -> str:
     lines = [f"{output}: {aligned} of {len(found.photos)} photos aligned, {points} points"]
-    lines += [f"  {note}" for note in notes]
-    lines += [f"  dropped {drop.name}: {drop.reason}" for drop in dropped[:LISTED]]
-    if len(dropped) > LISTED:
-        lines.append(f"  … and {len(dropped) - LISTED} more")
-    return "\n".join(lines)
+    return "\n".join(lines + [f"  {note}" for note in notes] + _listed(dropped))
+
+
+def _listed(dropped: Sequence[Dropped]) -> list[str]:
+    lines = [f"  dropped {drop.name}: {drop.reason}" for drop in dropped[:LISTED]]
+    return lines + ([f"  … and {len(dropped) - LISTED} more"] if len(dropped) > LISTED else [])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,10 +21,19 @@ from rilievo.data.scene import Dropped
 from rilievo.errors import UserError
 from rilievo.matching.pair_key import content_key
 from rilievo.pointmaps.photo import Framing, PreparedPhoto
+from rilievo.pointmaps.predictor import PairPredictor
 from rilievo.sfm.photos import Photo
 
 Prepare = Callable[[Path], PreparedPhoto]
 """How a predictor wants its photos."""
+
+
+@runtime_checkable
+class PhotoPredictor(PairPredictor, Protocol):
+    """A `PairPredictor` that says how it wants its photos."""
+
+    def prepare(self, path: Path) -> PreparedPhoto:
+        """The photo in a file, scaled and cut. Raises `UserError` naming the file where it cannot be used."""
 
 
 @dataclass(frozen=True)

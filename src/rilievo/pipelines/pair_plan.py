@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,10 +16,11 @@ from rilievo.matching.correspondences import MatchingConfig
 from rilievo.matching.pair_budget import PairBudget, estimate
 from rilievo.matching.retrieval import pooled_tokens, similarity, thumbnail
 from rilievo.matching.scene_graph import Pair, make_pairs, unordered
-from rilievo.pipelines.network_photos import NetworkPhoto, prepare_photos
+from rilievo.pipelines.fine_matching import FineMatching
+from rilievo.pipelines.network_photos import NetworkPhoto, PhotoPredictor, prepare_photos
 from rilievo.pointmaps.patches import Views
-from rilievo.pointmaps.photo import PreparedPhoto, normalized
-from rilievo.pointmaps.predictor import NetworkPredictor, PairPredictor
+from rilievo.pointmaps.photo import normalized
+from rilievo.pointmaps.predictor import NetworkPredictor
 from rilievo.sfm.photos import PhotoSet
 
 COMPLETE_UP_TO = 20
@@ -42,14 +41,6 @@ EDGE_FLOATS = 4 * 20
 while they are registered."""
 
 
-@runtime_checkable
-class PhotoPredictor(PairPredictor, Protocol):
-    """A `PairPredictor` that says how it wants its photos."""
-
-    def prepare(self, path: Path) -> PreparedPhoto:
-        """The photo in a file, scaled and cut. Raises `UserError` naming the file where it cannot be used."""
-
-
 @dataclass(frozen=True)
 class PairPlan:
     """Photos, the pairs of them to be compared (i < j), and upper bounds of what that takes."""
@@ -59,13 +50,21 @@ class PairPlan:
     graph: str
     budget: PairBudget
     dropped: tuple[Dropped, ...] = ()
+    fine: FineMatching | None = None
+    """Whether, and how, pairs are matched again in larger pictures."""
 
     def __str__(self) -> str:
         return f"graph {self.graph}; {self.budget}"
 
 
 def plan_pairs(
-    found: PhotoSet, predictor: PhotoPredictor, graph: str, matching: MatchingConfig, *, dense_graph: bool
+    found: PhotoSet,
+    predictor: PhotoPredictor,
+    graph: str,
+    matching: MatchingConfig,
+    *,
+    dense_graph: bool,
+    fine: FineMatching | None = None,
 ) -> PairPlan:
     """The plan for all photos of `found` that the predictor can look at.
 
@@ -80,9 +79,10 @@ def plan_pairs(
     name = graph_name(graph, len(photos))
     alike = similarity(global_descriptors(photos, predictor)) if name.startswith("retrieval") else None
     pairs = _streamed(photos, unordered(make_pairs(len(photos), name, symmetrise=False, similarity=alike)))
-    return PairPlan(
-        tuple(photos), tuple(pairs), name, budget(photos, len(pairs), predictor, matching, dense_graph), tuple(dropped)
-    )
+    takes = budget(photos, len(pairs), predictor, matching, dense_graph)
+    if fine is not None:  # a pair of crops, beside the pair of pictures
+        takes = replace(takes, peak_memory_bytes=2 * takes.peak_memory_bytes + fine.memory_bytes)
+    return PairPlan(tuple(photos), tuple(pairs), name, takes, tuple(dropped), fine)
 
 
 def graph_name(asked: str, photos: int) -> str:

@@ -18,13 +18,14 @@ from torch import Tensor
 
 from rilievo.alignment.pointmap_graph.start import CONFIDENT
 from rilievo.alignment.spanning_tree import connected_groups
-from rilievo.matching.correspondences import MatchingConfig, match_pair
+from rilievo.matching.correspondences import Masks, MatchingConfig, match_pair
 from rilievo.matching.pair_file import is_sound
 from rilievo.matching.pair_result import Correspondences, PairPrediction, PairResult, score_of
 from rilievo.matching.pair_store import Filled, PairStore
 from rilievo.matching.scene_graph import Pair
-from rilievo.pipelines.network_photos import NetworkPhoto, masks_of
-from rilievo.pipelines.pair_plan import PairPlan, PhotoPredictor, shapes
+from rilievo.pipelines.fine_matching import FineMatcher
+from rilievo.pipelines.network_photos import NetworkPhoto, PhotoPredictor, masks_of
+from rilievo.pipelines.pair_plan import PairPlan, shapes
 
 MIXED_AT_ONCE = 16
 """Pairs of two shapes that wait in memory for their other half, which another batch answers."""
@@ -73,12 +74,13 @@ class Link:
     is_recognised: bool
     """Each photo's points are confident as seen from the other."""
     still: float
-    """Share of the matches that stay where they are in the picture; 0 without matches."""
+    """Share of the matches, or of what is surely seen in both, that stays where it is in the picture."""
 
 
 def open_store(folder: Path, plan: PairPlan, predictor: PhotoPredictor, matching: MatchingConfig) -> PairStore:
     """The results of the plan's photos under the predictor's and the matching's settings."""
-    return PairStore(folder, [photo.key() for photo in plan.photos], (PredictorSettings(predictor.key), matching))
+    settings = [PredictorSettings(predictor.key), matching, *([] if plan.fine is None else [plan.fine])]
+    return PairStore(folder, [photo.key() for photo in plan.photos], settings)
 
 
 def compare(
@@ -90,7 +92,8 @@ def compare(
 ) -> Filled:
     """Have the result of every planned pair in the store; `on_pair(done, total)` is told after each."""
     missing = [pair for pair in plan.pairs if not is_sound(store.path(*pair))]
-    return store.fill(plan.pairs, _Comparison(plan.photos, missing, predictor, matching), on_pair)
+    finer = None if plan.fine is None else FineMatcher(plan.photos, predictor, matching, plan.fine)
+    return store.fill(plan.pairs, _Comparison(plan.photos, missing, predictor, matching, finer), on_pair)
 
 
 class _Comparison:
@@ -102,8 +105,9 @@ class _Comparison:
         pairs: Sequence[Pair],
         predictor: PhotoPredictor,
         matching: MatchingConfig,
+        finer: FineMatcher | None,
     ) -> None:
-        self.masks, self.matching = masks_of(photos), matching
+        self.masks, self.matching, self.finer = masks_of(photos), matching, finer
         self.coming = predicted(photos, pairs, predictor)
         self.ready: dict[Pair, tuple[PairPrediction, PairPrediction]] = {}
 
@@ -113,7 +117,11 @@ class _Comparison:
             assert coming is not None, "a predictor answers for every pair"
             pair, ij, ji = coming
             self.ready[pair] = ij, ji
-        return related(*self.ready.pop((i, j)), self._masks(i), self._masks(j), self.matching)
+        ij, ji = self.ready.pop((i, j))
+        matches = matched(ij, ji, (self._masks(i), self._masks(j)), self.matching)
+        if self.finer is not None:
+            matches = self.finer(i, j, matches)
+        return PairResult(ij, ji, matches, score_of(ij, ji, matches, (self._masks(i), self._masks(j))))
 
     def _masks(self, i: int) -> Bool[Tensor, "_h _w"] | None:
         return None if self.masks is None else self.masks[i]
@@ -145,21 +153,11 @@ def _batchable(photos: Sequence[NetworkPhoto], pairs: Iterable[Pair]) -> Iterato
             yield alike[start : start + most]
 
 
-def related(
-    ij: PairPrediction,
-    ji: PairPrediction,
-    mask_i: Bool[Tensor, "_h1 _w1"] | None,
-    mask_j: Bool[Tensor, "_h2 _w2"] | None,
-    matching: MatchingConfig,
-) -> PairResult:
-    """A pair's result under its masks; without matches where the predictor has no descriptors."""
-    masks = (mask_i, mask_j)
-    matches = Correspondences.none(ij.C_1)
+def matched(ij: PairPrediction, ji: PairPrediction, masks: Masks, matching: MatchingConfig) -> Correspondences:
+    """A pair's matches under its masks; none where the predictor has no descriptors."""
     if ij.descriptors_1 and ij.descriptors_2 and ji.descriptors_1 and ji.descriptors_2:
-        matches = match_pair(
-            (ij.descriptors_1, ij.descriptors_2), (ji.descriptors_1, ji.descriptors_2), matching, masks
-        )
-    return PairResult(ij, ji, matches, score_of(ij, ji, matches, masks))
+        return match_pair((ij.descriptors_1, ij.descriptors_2), (ji.descriptors_1, ji.descriptors_2), matching, masks)
+    return Correspondences.none(ij.C_1)
 
 
 def links(store: PairStore, plan: PairPlan, threshold: float) -> list[Link]:
@@ -176,9 +174,24 @@ def _link(pair: Pair, result: PairResult, threshold: float, masks: tuple[Tensor,
     sure = len(matches) >= LEAST_MATCHES and bool((matches.confidence > threshold).any())
     seen = (result.ji.C_2, result.ij.C_2)  # of photo i from j, of photo j from i
     recognised = min(_share(C, None if masks is None else masks[k]) for k, C in enumerate(seen)) >= LEAST_SHARE
+    return Link(pair, len(matches), sure, recognised, _still(matches) if len(matches) else still_share(result.ij))
+
+
+def _still(matches: Correspondences) -> float:
     moved = torch.linalg.vector_norm(matches.xy_i - matches.xy_j, dim=-1)
-    still = float((moved < STILL_PX).double().mean()) if len(matches) else 0.0
-    return Link(pair, len(matches), sure, recognised, still)
+    return float((moved < STILL_PX).double().mean())
+
+
+def still_share(said: PairPrediction) -> float:
+    """The same by pointmaps: of the pixels that both photos have, the share whose points the first photo sees, to the
+    pixel, where the second does."""
+    if said.X_1.shape != said.X_2.shape:
+        return 0.0
+    own, other = (X[..., :2] / X[..., 2:].clamp_min(1e-6) for X in (said.X_1, said.X_2))
+    pitch = torch.linalg.vector_norm(own[:, 1:] - own[:, :-1], dim=-1).median()
+    known = (said.C_1 > CONFIDENT) & (said.C_2 > CONFIDENT)
+    near = torch.linalg.vector_norm(own - other, dim=-1) < STILL_PX * pitch
+    return float(near[known].double().mean()) if bool(known.any()) else 0.0
 
 
 def _share(C: Float[Tensor, "h w"], mask: Bool[Tensor, "h w"] | None) -> float:

@@ -26,9 +26,11 @@ from rilievo.data.scene import Dropped
 from rilievo.errors import clear
 from rilievo.io.atomic import unwritable
 from rilievo.matching.correspondences import MatchingConfig
-from rilievo.pipelines.network_photos import NetworkPhoto
-from rilievo.pipelines.pair_plan import PairPlan, PhotoPredictor, plan_pairs
+from rilievo.pipelines.fine_matching import FineMatching
+from rilievo.pipelines.network_photos import NetworkPhoto, PhotoPredictor
+from rilievo.pipelines.pair_plan import PairPlan, plan_pairs
 from rilievo.pipelines.pair_results import Link, StoredPairs, compare, joined, links, open_store
+from rilievo.pipelines.pointmap_exports import Exports
 from rilievo.pipelines.pointmap_folder import write_scene
 from rilievo.pipelines.pointmap_views import (
     PointmapViews,
@@ -39,10 +41,7 @@ from rilievo.pipelines.pointmap_views import (
 )
 from rilievo.sfm.align import WORK, Known, no_overlap
 from rilievo.sfm.photos import PhotoSet
-from rilievo.sfm.stillness import background_stands_still
-
-MUCH_STILL = 0.3
-"""Median share of matches between neighbours that do not move, above which a standing camera is suspected."""
+from rilievo.sfm.stillness import background_stands_still, motion_warnings
 
 Progress = Callable[[str, int, int], None]
 """(what is done, how many of it are, of how many)"""
@@ -56,6 +55,9 @@ class PointmapSettings:
     graph: str = "auto"
     """A scene graph (see `matching.scene_graph`), "retrieval", or "auto"."""
     turntable: bool = False
+    fine: FineMatching | None = None
+    """Match again in larger pictures than the network's; of MASt3R alone."""
+    exports: Exports = field(default_factory=Exports)
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     sparse: SparseConfig = field(default_factory=SparseConfig)
     pointmaps: PointmapGraphConfig = field(default_factory=PointmapGraphConfig)
@@ -78,7 +80,9 @@ class PointmapAligned:
 
 def plan_alignment(found: PhotoSet, predictor: PhotoPredictor, settings: PointmapSettings) -> PairPlan:
     """What will be compared, and what that takes at most. Raises `UserError` as `plan_pairs`."""
-    return plan_pairs(found, predictor, settings.graph, settings.matching, dense_graph=not settings.by_matches)
+    return plan_pairs(
+        found, predictor, settings.graph, settings.matching, dense_graph=not settings.by_matches, fine=settings.fine
+    )
 
 
 def align(
@@ -119,13 +123,12 @@ def align(
         views = align_by_matches(photos, chosen, config, known, lambda name, k, n, loss: tell(f"{name} stage", k, n))
     else:
         views = align_by_pointmaps(photos, chosen, settings.pointmaps, known, lambda name, k, n, loss: tell(name, k, n))
-    points = write_scene(photos, views, found.mask_meaning, K, out, work / "scene")
+    points, said = write_scene(photos, views, found.mask_meaning, K, out, work / "scene", settings.exports)
     shutil.rmtree(work, ignore_errors=True)
-    notes = [str(filled), *_pair_notes(told, pairs), *_lens_notes(photos, views)]
+    notes = [str(filled), *_pair_notes(told, pairs), *_lens_notes(photos, views), *said]
     if not settings.turntable:
-        notes += _motion_notes(told, found)
-    if points == 0:
-        notes.append(f"no point is surer than {views.least_confidence:g}: the scene has cameras, but no points.ply")
+        still = [link.still for link in told if link.pair[1] == link.pair[0] + 1]
+        notes += motion_warnings(found, background_stands_still(found.photos), still)
     return PointmapAligned(
         tuple(photos), views, points, found.dropped + plan.dropped + _left_out(plan, kept, told), tuple(notes)
     )
@@ -179,19 +182,3 @@ def _lens_notes(photos: Sequence[NetworkPhoto], views: PointmapViews) -> list[st
     if np.ptp(focals) < 1e-3 * focals.mean():
         return [f"focal length {focals.mean():.1f} px"]
     return [f"focal lengths from {focals.min():.1f} to {focals.max():.1f} px, median {np.median(focals):.1f} px"]
-
-
-def _motion_notes(told: Sequence[Link], found: PhotoSet) -> list[str]:
-    """What to say when one part of the pictures moves and another does not."""
-    if background_stands_still(found.photos):
-        return [
-            "warning: the background stands still while the object moves, as on a turntable; "
-            "--turntable makes use of that"
-        ]
-    still = [link.still for link in told if link.matches and link.pair[1] == link.pair[0] + 1]
-    if not found.has_masks and still and np.median(still) > MUCH_STILL:
-        return [
-            f"warning: {100 * np.median(still):.0f} % of the matches between neighbouring photos do not move; if the "
-            "camera stood still and the object turned, give --masks DIR and --turntable"
-        ]
-    return []

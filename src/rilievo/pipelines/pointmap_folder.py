@@ -1,17 +1,13 @@
-"""Aligned pictures as rilievo's scene folder, for photos in their own resolution.
+"""Pictures aligned through pointmaps as rilievo's scene folder, for photos in their own resolution.
 
-`transforms.json`, `images/` (the photos' own bytes), `masks/`, `points.ply` and `depth/`. A depth map is a NumPy array,
-float32, along camera z, 0 where nothing is known; it covers the whole photo at the scale that the network saw, so that
-resampling it to the photo's size puts it in place. Everything is written beside its place and moved in,
-`transforms.json` last, so that a folder which has one is whole.
+Beside what every aligned scene has (`sfm.scene_folder`) there is `depth/`. A depth map is a NumPy array, float32, along
+camera z, 0 where nothing is known; it covers the whole photo at the scale that the network saw, so that resampling it
+to the photo's size puts it in place.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from math import ceil
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,13 +17,14 @@ import torch
 from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
-from rilievo.data.assemble import Opening, assemble
 from rilievo.data.frame import Frame, Listing
 from rilievo.data.scene import MaskMeaning, PointCloud
-from rilievo.data.write_nerfstudio import write_nerfstudio
-from rilievo.io.atomic import unwritable, write_text
+from rilievo.errors import clear
 from rilievo.pipelines.network_photos import NetworkPhoto
+from rilievo.pipelines.pointmap_exports import Exports, write_exports
 from rilievo.pipelines.pointmap_views import PointmapViews
+from rilievo.sfm.photos import Photo
+from rilievo.sfm.scene_folder import LAYOUT, frame_of, write_folder
 
 MOST_POINTS = 1_000_000
 """More are thinned evenly: enough to see a scene and to start from, small enough to open."""
@@ -40,43 +37,27 @@ def write_scene(
     K: Float64[np.ndarray, "3 3"] | None,
     out: Path,
     beside: Path,
-) -> int:
-    """Fill `beside` and move its content into `out`; returns the number of points.
+    exports: Exports,
+) -> tuple[int, list[str]]:
+    """Fill `beside` and move its content into `out`; returns the number of points, and what there is to say.
 
     `K`, in px of the photos, is the intrinsics of all of them where these were known. Raises `UserError` when the
     place cannot be written, or a camera looks past its photo.
     """
     frames = tuple(_frame(photo, views, v, K) for v, photo in enumerate(photos))
     cloud = point_cloud(photos, views)
-    scene = assemble(
-        out, Listing("aligned photos", frames, mask_meaning=meaning, points=cloud), Opening(holdout=0, verify=False)
-    )
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        # Written as masks that mean "ignore", which nerfstudio's layout keeps as files; what they mean is said after.
-        as_files = None if scene.coverage is None else MaskMeaning.IGNORE
-        write_nerfstudio(replace(scene, mask_meaning=as_files), beside)
-        path = beside / "transforms.json"
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    notes: list[str] = []
+
+    def complete(folder: Path, content: dict[str, Any]) -> None:
         for v, frame in enumerate(content["frames"]):
-            frame["depth_file_path"] = _write_depth(beside, frame["file_path"], photos[v], views, v)
-        if meaning is not None:
-            content = {"mask_meaning": meaning.value, **content}
-        write_text(path, json.dumps(content, indent=1) + "\n")
-        move_in(beside, out)
-    except OSError as error:
-        raise unwritable(out, error) from error
-    return 0 if cloud is None else len(cloud.xyz)
+            frame["depth_file_path"] = _write_depth(folder, frame["file_path"], photos[v], views, v)
+        if cloud is None:
+            notes.append(f"no point is surer than {views.least_confidence:g}: the scene has cameras, but no points.ply")
+        else:
+            notes.extend(write_exports(folder, photos, views, meaning, exports))
 
-
-def move_in(beside: Path, out: Path) -> None:
-    """Move what `beside` holds into `out`, `transforms.json` last."""
-    for item in sorted(beside.iterdir(), key=lambda p: p.name == "transforms.json"):
-        target = out / item.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        item.replace(target)
+    write_folder(Listing(LAYOUT, frames, mask_meaning=meaning, points=cloud), out, beside, complete)
+    return 0 if cloud is None else len(cloud.xyz), notes
 
 
 def point_cloud(photos: Sequence[NetworkPhoto], views: PointmapViews) -> PointCloud | None:
@@ -105,6 +86,23 @@ def whole_depth(photo: NetworkPhoto, views: PointmapViews, v: int) -> Float32[np
     return whole
 
 
+def read_depth(folder: Path, photo: Photo) -> Float32[np.ndarray, "_h _w"] | None:
+    """The depth map that `write_scene` left of a photo, None where there is none.
+
+    Raises `UserError` where it is damaged.
+    """
+    path = folder / "depth" / PurePosixPath(photo.name).with_suffix(".npy").name
+    if not path.is_file():
+        return None
+    try:
+        depth = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise clear(str(path), expected="a NumPy array", got="a damaged file", do="align the scene anew") from error
+    if depth.ndim != 2:
+        raise clear(str(path), expected="rows and columns", got=f"shape {depth.shape}", do="align the scene anew")
+    return depth.astype(np.float32)
+
+
 def _write_depth(folder: Path, image: str, photo: NetworkPhoto, views: PointmapViews, v: int) -> str:
     name = PurePosixPath("depth") / PurePosixPath(image).with_suffix(".npy").name
     (folder / "depth").mkdir(exist_ok=True)
@@ -113,13 +111,5 @@ def _write_depth(folder: Path, image: str, photo: NetworkPhoto, views: PointmapV
 
 
 def _frame(photo: NetworkPhoto, views: PointmapViews, v: int, K: Float64[np.ndarray, "3 3"] | None) -> Frame:
-    own = photo.photo
-    return Frame(
-        own.name,
-        own.path,
-        views.world_from_cam[v].cpu().numpy(),
-        (photo.prepared.photo_from_input @ views.K[v].cpu()).numpy() if K is None else K,
-        own.size_px,
-        mask=own.mask if own.mask != own.path else None,
-        time=own.time,
-    )
+    in_photo = (photo.prepared.photo_from_input @ views.K[v].cpu()).numpy() if K is None else K
+    return frame_of(photo.photo, views.world_from_cam[v].cpu().numpy(), in_photo)

@@ -19,6 +19,7 @@ from rilievo.alignment.config import SparseConfig, turntable
 from rilievo.alignment.known import KnownView
 from rilievo.alignment.pointmap_graph.align import PointmapGraphConfig, align_pointmaps
 from rilievo.alignment.pointmap_graph.known import KnownViews
+from rilievo.alignment.pointmap_graph.two_views import align_two_views
 from rilievo.alignment.solve import Progress
 from rilievo.alignment.sparse import align_sparse
 from rilievo.errors import UserError, clear
@@ -102,25 +103,35 @@ def align_by_pointmaps(
     known: Known,
     progress: Progress | None = None,
 ) -> PointmapViews:
-    """DUSt3R's alignment; all predictions are in memory. Raises `UserError` as `align_pointmaps`, and as above."""
-    edges: list[tuple[int, int]] = []
-    predictions: list[PairPrediction] = []
-    for (i, j), result in pairs.items():
-        edges += [(i, j), (j, i)]
-        predictions += [result.ij, result.ji]
+    """DUSt3R's alignment; all predictions are in memory. Two photos are placed as its pair viewer does, without steps.
+
+    Raises `UserError` as `align_pointmaps` and `align_two_views`, and as above.
+    """
     facts = _known_views(photos, known)
-    aligned = align_pointmaps(
-        edges,
-        predictions,
-        masks=masks_of(photos),
-        known=KnownViews(
-            {v: fact.world_from_cam for v, fact in facts.items() if fact.world_from_cam is not None},
-            {v: float(fact.K[0, 0] + fact.K[1, 1]) / 2 for v, fact in facts.items() if fact.K is not None},
-            {v: fact.K[:2, 2] for v, fact in facts.items() if fact.K is not None},
-        ),
-        config=config,
-        progress=None if progress is None else lambda done, loss: progress("pointmaps", done, config.steps, loss),
+    cameras = KnownViews(
+        {v: fact.world_from_cam for v, fact in facts.items() if fact.world_from_cam is not None},
+        {v: float(fact.K[0, 0] + fact.K[1, 1]) / 2 for v, fact in facts.items() if fact.K is not None},
+        {v: fact.K[:2, 2] for v, fact in facts.items() if fact.K is not None},
     )
+    if len(photos) == 2 and not cameras.world_from_cam:
+        pair = pairs[0, 1]
+        aligned = align_two_views(
+            pair.ij, pair.ji, masks=masks_of(photos), known=cameras, worth=config.worth, confident=config.confident
+        )
+    else:
+        edges: list[tuple[int, int]] = []
+        predictions: list[PairPrediction] = []
+        for (i, j), result in pairs.items():
+            edges += [(i, j), (j, i)]
+            predictions += [result.ij, result.ji]
+        aligned = align_pointmaps(
+            edges,
+            predictions,
+            masks=masks_of(photos),
+            known=cameras,
+            config=config,
+            progress=None if progress is None else lambda done, loss: progress("pointmaps", done, config.steps, loss),
+        )
     poses, K = aligned.world_from_cam, aligned.K
     confidence = clean_pointcloud(aligned.confidence, K, poses, aligned.depth, aligned.points)
     return PointmapViews(K, poses, aligned.depth, aligned.points, confidence, config.confident)

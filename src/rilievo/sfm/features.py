@@ -1,7 +1,9 @@
-"""SIFT features and their verified matches, in COLMAP's database.
+"""Features and their verified matches, in COLMAP's database.
 
 The database lives in a work folder named by the content of the photos and masks and by the settings, and grows photo by
 photo and pair by pair: an interrupted run finds what is done and goes on. Only what lies on a mask is looked at.
+
+SIFT is COLMAP's own; other features come from `learned_features`.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class FeatureSettings:
     max_features: int = 8192
     pairs: str = "auto"
     """all, sequential, or by the number of photos."""
+    kind: str = "sift"
+    """sift or xfeat."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ class Database:
     @property
     def masks(self) -> Path:
         return self.folder / "masks"
+
+    @property
+    def descriptors(self) -> Path:
+        """Of learned features, which COLMAP knows nothing of."""
+        return self.folder / "descriptors"
 
 
 def open_database(work: Path, found: PhotoSet, settings: FeatureSettings) -> Database:
@@ -118,6 +127,13 @@ def extract(
             reader.mask_path = database.masks
         if not _is_listed(database, members[0]):  # photos are numbered now: features end in any order
             pycolmap.import_images(database.path, database.images, pycolmap.CameraMode.SINGLE, members, reader)
+        if settings.kind != "sift":
+            from rilievo.sfm.learned_features import extract_learned
+
+            for _ in extract_learned(database, members, settings):
+                done += 1
+                yield done
+            continue
         for start in range(0, len(members), threads):
             batch = members[start : start + threads]
             pycolmap.extract_features(
@@ -147,6 +163,11 @@ def pairs_of(count: int, is_sequence: bool, how: str) -> list[tuple[int, int]]:
 
 def match(database: Database, names: Sequence[str], pairs: Sequence[tuple[int, int]], threads: int) -> Iterator[int]:
     """Match and verify `pairs`, skipping those that the database holds; yields how many are done."""
+    if database.descriptors.is_dir():
+        from rilievo.sfm.learned_features import match_learned
+
+        yield from match_learned(database, names, pairs)
+        return
     matching, pairing = pycolmap.FeatureMatchingOptions(), pycolmap.ImportedPairingOptions()
     matching.num_threads, matching.use_gpu = threads, False
     verification = pycolmap.TwoViewGeometryOptions()

@@ -1,4 +1,4 @@
-"""The aligned photos as rilievo's scene folder: `transforms.json`, `images/`, `masks/`, `points.ply`.
+"""Aligned photos as rilievo's scene folder: `transforms.json`, `images/`, `masks/`, `points.ply`.
 
 Masks stay files of their own, with `mask_meaning` beside them, and photos stay the bytes they were. The folder is
 filled beside its place and moved in, `transforms.json` last, so that a folder which has one is whole.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from rilievo.data.assemble import Opening, assemble
 from rilievo.data.frame import Frame, Listing
@@ -24,33 +26,32 @@ from rilievo.sfm.bundle import Structure, Tracks
 from rilievo.sfm.lens import distortion_of, matrix_of
 from rilievo.sfm.photos import Photo, PhotoSet
 
+LAYOUT = "aligned photos"
 NARROWEST = np.radians(1.0)
 """Points seen under a smaller angle have no depth worth storing."""
 
+Complete = Callable[[Path, dict[str, Any]], None]
+"""(the folder being filled, the content of its transforms.json, to be changed in place)"""
 
-def write_scene(
-    found: PhotoSet, views: Sequence[int], structure: Structure, tracks: Tracks, out: Path, beside: Path
-) -> None:
-    """Fill `beside` and move its content into `out`. Raises `UserError` when the place cannot be written."""
-    photos = [found.photos[i] for i in views]
-    frames = tuple(_frame(photo, k, structure) for k, photo in enumerate(photos))
-    listing = Listing(
-        "aligned photos",
-        frames,
-        mask_meaning=found.mask_meaning,
-        points=_cloud(photos, structure, tracks),
-    )
+
+def write_folder(listing: Listing, out: Path, beside: Path, complete: Complete | None = None) -> None:
+    """Fill `beside` with what is listed and move its content into `out`.
+
+    `complete` may add files and entries. Raises `UserError` when the place cannot be written.
+    """
     scene = assemble(out, listing, Opening(holdout=0, verify=False))
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         # Written as masks that mean "ignore", which nerfstudio's layout keeps as files; what they mean is said after.
-        meaning = None if scene.coverage is None else MaskMeaning.IGNORE
-        write_nerfstudio(replace(scene, mask_meaning=meaning), beside)
+        as_files = None if scene.coverage is None else MaskMeaning.IGNORE
+        write_nerfstudio(replace(scene, mask_meaning=as_files), beside)
         path = beside / "transforms.json"
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if found.mask_meaning is not None:
-            content = {"mask_meaning": found.mask_meaning.value, **content}
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if complete is not None:
+            complete(beside, content)
+        if listing.mask_meaning is not None:
+            content = {"mask_meaning": listing.mask_meaning.value, **content}
         write_text(path, json.dumps(content, indent=1) + "\n")
         for item in sorted(beside.iterdir(), key=lambda p: p.name == "transforms.json"):
             target = out / item.name
@@ -61,21 +62,34 @@ def write_scene(
         raise unwritable(out, error) from error
 
 
+def write_scene(
+    found: PhotoSet, views: Sequence[int], structure: Structure, tracks: Tracks, out: Path, beside: Path
+) -> None:
+    """The photos `views` with their adjusted cameras and points, as `write_folder`."""
+    photos = [found.photos[i] for i in views]
+    frames = tuple(_frame(photo, k, structure) for k, photo in enumerate(photos))
+    points = _cloud(photos, structure, tracks)
+    write_folder(Listing(LAYOUT, frames, mask_meaning=found.mask_meaning, points=points), out, beside)
+
+
+def frame_of(
+    photo: Photo,
+    world_from_cam: Float64[np.ndarray, "4 4"],
+    K: Float64[np.ndarray, "3 3"],
+    distortion: Float64[np.ndarray, "8"] | None = None,
+) -> Frame:
+    """A photo with its camera; `distortion` is (k1 … k6, p1, p2)."""
+    mask = photo.mask if photo.mask != photo.path else None
+    bent = np.zeros(8) if distortion is None else distortion
+    return Frame(photo.name, photo.path, world_from_cam, K, photo.size_px, bent, mask=mask, time=photo.time)
+
+
 def _frame(photo: Photo, k: int, structure: Structure) -> Frame:
     R, t = structure.motion.R[k], structure.motion.t[k]
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = R.T, -R.T @ t
     theta = structure.lenses[structure.group[k]]
-    return Frame(
-        photo.name,
-        photo.path,
-        pose,
-        matrix_of(theta),
-        photo.size_px,
-        distortion_of(theta),
-        mask=photo.mask if photo.mask != photo.path else None,
-        time=photo.time,
-    )
+    return frame_of(photo, pose, matrix_of(theta), distortion_of(theta))
 
 
 def _cloud(photos: Sequence[Photo], structure: Structure, tracks: Tracks) -> PointCloud | None:

@@ -1,5 +1,7 @@
 """`scene_state.Parametrisation.geometry` and its adjoint on the processor: from unknowns to cameras and back.
 
+`rotations` and `rotations_adjoint` are the part of it that the point-map graph needs too.
+
 Symbols as in `scene_state`. Views come in `order`, parents first. Everything is float64. The adjoint takes the gradient
 with respect to focal lengths, principal points (px), bends, poses and normalised or world depths, and adds up that of
 the unknowns; where several sizes are the smallest, they share the gradient of the world's scale g.
@@ -32,6 +34,24 @@ def _rotation_adjoint(q, G, gq):
     along = (w * g[0] + x * g[1] + y * g[2] + z * g[3]) / length
     for a in range(4):
         gq[a] = 2 * (g[a] - q[a] * along) / length
+
+
+@kernel(parallel=False)
+def rotations(q):
+    """Matrices [n, 3, 3] of quaternions [n, 4] of any length."""
+    R = np.empty((len(q), 3, 3))
+    for v in range(len(q)):
+        _rotation(q[v], R[v])
+    return R
+
+
+@kernel(parallel=False)
+def rotations_adjoint(q, G):
+    """The gradient [n, 4] with respect to the quaternions, of the gradient G with respect to their matrices."""
+    g = np.empty_like(q)
+    for v in range(len(q)):
+        _rotation_adjoint(q[v], G[v], g[v])
+    return g
 
 
 @kernel(parallel=False)

@@ -8,8 +8,8 @@ least at their borders. Chosen are pairs that leave every match a good one, as i
 the pair that adds most to Σ_matches max_chosen worth, which comes within 1 − 1/e of the best (Nemhauser, Wolsey &
 Fisher 1978).
 
-Matches inside crops are carried back to the whole photos, so that only a pair of crops at a time is in memory. Positions
-are pixel indices, as in `pair_result`.
+Matches inside crops are carried back to the whole photos, so that only a pair of crops at a time is in memory.
+Positions are pixel indices, as in `pair_result`.
 """
 
 from __future__ import annotations

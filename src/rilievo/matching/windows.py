@@ -34,7 +34,7 @@ class Windows:
     def tiling(cls, photo_hw: tuple[int, int], long_side_px: int, overlap: float) -> Windows:
         """Tiles of the photo's shape that cover it, row by row; neighbours share at least `overlap` of their extent.
 
-        Raises `UserError` where a tile would be larger than the photo or not a patch high, or the overlap not in [0, 1).
+        Raises `UserError` for a tile larger than the photo or less than a patch high, and an overlap not in [0, 1).
         """
         if not 0 <= overlap < 1:
             raise clear("overlap of crops", expected="at least 0 and less than 1", got=str(overlap), do="0.5 is usual")

@@ -4,6 +4,7 @@ The published code counts pixel centres from 0; principal points here are larger
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from rilievo.alignment.pointmap_graph.two_views import align_two_views
 from rilievo.geometry import se3, sim3, so3
 from rilievo.geometry.alignment import camera_errors
 from rilievo.geometry.pnp import solve_pnp
+from rilievo.matching.pair_result import PairPrediction
 
 from .conftest import Oracle, predictions_of
 
@@ -48,8 +50,12 @@ RUNS = {
 }
 
 NOISE = 1.03
-"""Where both stand at the least of the same loss, errors differ by where on its flat floor they stopped: runs of ours
-with other rates and lengths differ by as much."""
+"""Published runs stop before the least of their loss, ours nearer to it, and errors against the truth differ by where
+on its flat floor a run stopped. On the main scene the least itself (3000 steps of ours, loss 0.0289358) is off by
+0.1613° and 0.3016 %, our 300 steps (0.0289359) by 0.1613° and 0.3016 %, the published 300 (0.0289394) by 0.1612° and
+0.2995 %; over a window of two (swin2) the least (0.027839) by 0.2458° and 0.3518 %, our 100 steps (0.027870) by 0.2423°
+and 0.3702 %, the published 100 (0.027921) by 0.2416° and 0.3944 %. Inputs that differ by 1e-6 move the published poses
+by 2.7e-4 (`main_cosine300_1e-6_input_noise`), some hundredth of a degree."""
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +86,10 @@ def edges_of(stored: dict[str, np.ndarray], name: str) -> np.ndarray | None:
 
 def state_of(stored: dict[str, np.ndarray], name: str, oracle: Oracle, worth="log") -> GraphState:
     """A stored state, over the graph it belongs to."""
-    graph = PointmapGraph.of(oracle.edges, oracle.predictions, worth=worth)
+    return state_over(stored, name, PointmapGraph.of(oracle.edges, oracle.predictions, worth=worth))
+
+
+def state_over(stored: dict[str, np.ndarray], name: str, graph: PointmapGraph) -> GraphState:
     depth = torch.ones(graph.n_views, graph.X.shape[-1])
     for v, (h, w) in enumerate(graph.sizes_hw):
         depth[v, : h * w] = torch.from_numpy(stored[f"{name}/depth_{v}"]).flatten()
@@ -116,15 +125,28 @@ def test_focal_lengths_are_the_published_ones(functions):
         for mode in FocalFrom:
             f = focal_from_pointmap(case["pts"], torch.ones(h, w), center, mode)
             torch.testing.assert_close(f, case[mode.value].squeeze(), rtol=1e-4, atol=1e-5)
+        usual = focal_from_pointmap(case["pts"], torch.ones(h, w), center)
+        torch.testing.assert_close(usual, case["estimate_focal_scalar"], rtol=1e-4, atol=1e-5)
 
 
 def test_weighted_similarities_are_the_published_ones(functions):
     for case in cases(functions, "rigid"):
         p1, p2 = (case[k].reshape(-1, 3).T for k in ("p1", "p2"))
         S = register(p1, p2, case["w"].flatten())
-        atol = 1e-5 * float(p2.abs().max())  # of which single precision is what the translation is left of
-        for mine, theirs in zip(sim3.split(S), (case["s"], case["R"], case["T"])):
-            torch.testing.assert_close(mine.float(), theirs, rtol=1e-4, atol=atol)
+        s, R, t = sim3.split(S)
+        torch.testing.assert_close(s.float(), case["s"], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(R.float(), case["R"], rtol=1e-4, atol=1e-5)
+        # The published translation is a difference of means in single precision, and off by some of its last digits.
+        rounding = 8 * float(torch.finfo(torch.float32).eps * p2.abs().max())
+        torch.testing.assert_close(t.float(), case["T"], rtol=1e-4, atol=1e-5 + rounding)
+        torch.testing.assert_close(S.float(), case["sRT_4x4"], rtol=1e-4, atol=1e-5 + rounding)
+        ours, theirs = (misplaced(each, p1, p2, case["w"].flatten()) for each in (S, case["sRT_4x4"].double()))
+        assert ours <= theirs * (1 + 1e-6)
+
+
+def misplaced(S: torch.Tensor, p1: torch.Tensor, p2: torch.Tensor, w: torch.Tensor) -> float:
+    """Weighted squares of what a similarity leaves between the points."""
+    return float((sim3.apply(S, p1.mT.double()) - p2.mT).square().sum(-1) @ w.double())
 
 
 def test_poses_by_pnp_are_the_published_ones(functions):
@@ -156,7 +178,8 @@ def test_cleaned_confidences_are_the_published_ones(functions):
         tolerance, bad = (float(part.strip("_tolbad")) for part in name.removeprefix("clean/out_").split("_"))
         poses = se3.inverse(functions["clean/w2cam"].double())
         out = clean_pointcloud(given[0], K, poses, given[1], given[2], tolerance=tolerance, bad=bad)
-        assert (torch.stack(out) - functions[name]).abs().gt(1e-5).float().mean() < 1e-3  # pixels that round either way
+        differ = (torch.stack(out) - functions[name]).abs() > 1e-5 + 1e-4 * functions[name].abs()
+        assert differ.float().mean() <= 1e-4  # a projection may lie half way between two pixels
 
 
 def test_small_functions_are_the_published_ones(functions):
@@ -181,6 +204,9 @@ def test_the_first_state_is_the_published_one(oracle, stored):
     # Poses found by PnP follow the samples that RANSAC drew.
     np.testing.assert_allclose(result.world_from_cam, stored["main_init_only/cam2w"], atol=2e-3)
     np.testing.assert_allclose(result.K[:, 0, 0], stored["main_init_only/focals"][:, 0], rtol=1e-4)
+    unscaled = torch.from_numpy(stored["main_init_only/mst_im_poses_before_rescale"]).double()
+    assert camera_errors(result.world_from_cam, unscaled).rotations_deg.max() < 0.05
+    assert camera_errors(result.world_from_cam, unscaled).centers_percent.max() < 0.1
     np.testing.assert_allclose(result.K[:, :2, 2] - 0.5, stored["main_init_only/pps"], atol=1e-4)
     for v in range(graph.n_views):
         np.testing.assert_allclose(result.depth[v], stored[f"main_init_only/depth_{v}"], rtol=2e-3)
@@ -227,6 +253,33 @@ def test_poses_are_as_near_to_the_truth_as_the_published_ones(oracle, stored, su
         assert mine <= NOISE * published[measure] + 1e-5, measure
     focal_error = float((result.K[:, 0, 0] / case.focals_px - 1).abs().max())
     assert focal_error <= max(NOISE * summary[name]["focal_rel_err_max"], 5e-3)
+
+
+def test_a_background_of_confidence_one_weighs_nothing(oracle, stored):
+    case = oracle("turntable")
+    graph = PointmapGraph.of(case.edges, background_at(case, 1.0))
+    loss = float(state_over(stored, "turntable_bgconf1", graph).loss().detach())
+    assert loss == pytest.approx(float(stored["turntable_bgconf1/loss_last"]), rel=2e-4)
+
+
+def test_a_background_of_confidence_zero_leaves_numbers_where_the_published_poses_are_none(oracle, summary):
+    case = oracle("turntable")
+    assert summary["turntable_bgconf0"]["losses"][-1] == "nan"
+    result = align_pointmaps(case.edges, background_at(case, 0.0), config=PointmapGraphConfig(steps=30))
+    assert np.isfinite(result.losses).all()
+    assert errors(result.world_from_cam, case.world_from_cam)["rotation"] < 2
+
+
+def background_at(case: Oracle, C: float) -> list[PairPrediction]:
+    """The predictions with this confidence outside the masks."""
+    return [
+        replace(
+            pair,
+            C_1=torch.where(case.masks[i], pair.C_1, C),
+            C_2=torch.where(case.masks[j], pair.C_2, C),
+        )
+        for (i, j), pair in zip(case.edges, case.predictions)
+    ]
 
 
 def test_masked_turntable_poses_are_right_and_unmasked_ones_are_not(oracle, stored):

@@ -122,18 +122,16 @@ def optimise(
     squared = config.distance == "l2"
     parameters = state.parameters(centers=config.optimise_centers, adaptors=config.adaptors)
     adam = torch.optim.Adam(parameters, lr=config.rate, betas=BETAS, fused=True)
+    evaluate = _loss_and_gradient(state, parameters, squared)
     losses: list[float] = []
     least, best = math.inf, [p.detach().clone() for p in parameters]
     for step in range(config.steps):
         adam.param_groups[0]["lr"] = learning_rate(config, step)
-        loss = state.loss(squared=squared)
-        losses.append(float(loss.detach()))
+        losses.append(evaluate())
         if losses[-1] < least:
             least = losses[-1]
             for kept, parameter in zip(best, parameters):
                 kept.copy_(parameter.detach())
-        for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters)):
-            parameter.grad = slope
         adam.step()
         if progress is not None:
             progress(step + 1, losses[-1])
@@ -142,6 +140,22 @@ def optimise(
             for kept, parameter in zip(best, parameters):
                 parameter.copy_(kept)
     return losses
+
+
+def _loss_and_gradient(state: GraphState, parameters: list[Tensor], squared: bool) -> Callable[[], float]:
+    """What gives the loss and leaves its gradient in the parameters' `grad`; compiled where they lie on a processor."""
+    if state.log_depth.device.type == "cpu":
+        from rilievo.alignment.pointmap_graph.state_cpu import CompiledMisfit
+
+        return CompiledMisfit(state, parameters, squared)
+
+    def evaluate() -> float:
+        loss = state.loss(squared=squared)
+        for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters)):
+            parameter.grad = slope
+        return float(loss.detach())
+
+    return evaluate
 
 
 def learning_rate(config: PointmapGraphConfig, step: int) -> float:

@@ -35,18 +35,33 @@ def misfit_and_slopes(
     squared: bool,
 ) -> tuple[Tensor, ...]:
     """As `misfit.misfit_and_slopes`."""
-    inputs = [array(each) for each in (depth, N, t, A, t_edges, pixels, X, weights, slot_view)]
-    to_depth, by_slot, by_view = (torch.from_numpy(each) for each in _pass(*inputs, squared, MIN_LENGTH))
-    slots, views = by_slot.sum(0).to(depth.dtype), by_view.sum(0).to(depth.dtype)
-    edges = slots.unflatten(0, (-1, 2)).sum(1)
-    to_A, to_t_edges = -edges[:, :9].unflatten(1, (3, 3)), -edges[:, 9:12]
+    inputs = (array(each) for each in (depth, N, t, A, t_edges, pixels, X, weights, slot_view))
+    total, *parts = slopes(*inputs, squared)
+    return depth.new_tensor(total), *(torch.from_numpy(part).to(depth.dtype) for part in parts)
+
+
+def slopes(
+    depth: np.ndarray,
+    N: np.ndarray,
+    t: np.ndarray,
+    A: np.ndarray,
+    t_edges: np.ndarray,
+    pixels: np.ndarray,
+    X: np.ndarray,
+    weights: np.ndarray,
+    slot_view: np.ndarray,
+    squared: bool,
+) -> tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The same of contiguous arrays, whose sums it leaves in double precision."""
+    to_depth, by_slot, by_view = _pass(depth, N, t, A, t_edges, pixels, X, weights, slot_view, squared, MIN_LENGTH)
+    views, edges = by_view.sum(0), by_slot.sum(0).reshape(len(A), 2, 13).sum(1)
     return (
-        by_slot[..., 12].sum().to(depth.dtype),
+        float(edges[:, 12].sum()),
         to_depth,
-        views[:, :9].unflatten(1, (3, 3)),
+        views[:, :9].reshape(-1, 3, 3),
         views[:, 9:],
-        to_A,
-        to_t_edges,
+        -edges[:, :9].reshape(-1, 3, 3),
+        -edges[:, 9:12],
     )
 
 

@@ -8,7 +8,13 @@ import torch
 from torch.nn.functional import normalize
 
 from rilievo.errors import UserError
-from rilievo.shading.environment import Environment, Rows, read_environment, write_environment
+from rilievo.shading.environment import (
+    Environment,
+    Rows,
+    read_environment,
+    texel_directions,
+    write_environment,
+)
 
 
 def random_radiance(seed: int, height: int = 8) -> np.ndarray:
@@ -80,6 +86,25 @@ def test_a_panorama_survives_its_file(tmp_path, suffix):
 def test_an_unusable_panorama_is_refused_in_a_sentence(spoil, told):
     with pytest.raises(UserError, match=told):
         Environment.checked(spoil(random_radiance(3)), "light.exr")
+
+
+def test_a_few_negative_pixels_beside_lights_become_black_and_are_counted():
+    radiance = random_radiance(4)
+    radiance[2, 3, 1] = -0.5
+    environment = Environment.checked(radiance, "light.exr")
+    assert environment.blackened == 1
+    assert environment.radiance[2, 3, 1] == 0
+    assert environment.radiance.min() >= 0
+
+
+@pytest.mark.parametrize("rows", Rows)
+def test_texel_directions_are_where_texels_are_looked_up(rows):
+    environment = Environment.checked(random_radiance(5), "light.exr", rows)
+    height = environment.radiance.shape[0]
+    seen = environment.radiance_towards(texel_directions(height, rows))
+    inner = slice(1, -1)  # at a pole all columns are one direction
+    expected = environment.radiance.double()[inner]
+    torch.testing.assert_close(seen.view(height, -1, 3)[inner], expected, atol=1e-6, rtol=1e-6)
 
 
 def test_other_files_are_refused(tmp_path):

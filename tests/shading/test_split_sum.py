@@ -97,7 +97,7 @@ def test_the_integral_is_that_of_the_shipped_table(golden):
     data = np.load(golden / "nero_shading.npz")
     centers = (torch.from_numpy(data["lut/index"]).double() + 0.5) / 256
     roughness, n_dot_v = torch.meshgrid(centers, centers, indexing="ij")
-    ours = reflectance_integral(n_dot_v, roughness, draws=DENSE).numpy()
+    ours = reflectance_integral(n_dot_v, roughness, draws=(120, 60)).numpy()
     mean, largest = data["lut/err_mean_max_smith_correlated_alpha_r2"]
     from_shipped = np.abs(ours - data["lut/shipped_rows_roughness_cols_NoV"])
     assert from_shipped.mean() < mean

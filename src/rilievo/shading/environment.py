@@ -34,6 +34,8 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of linear red, green and blue (ITU-R BT.709)."""
 ASPECT_SLACK = 0.05
 """How far width / height may be from 2: some panoramas repeat a row or a column."""
+RINGING = 0.05
+"""Share of pixels that may be negative, as resampling leaves them beside bright lights; they are taken as black."""
 
 
 class Rows(StrEnum):
@@ -51,10 +53,15 @@ class Environment:
     rows: Rows = Rows.CENTERS
     turn: float = 0.0
     """Radians by which the surroundings are turned about +z, counter-clockwise seen from above."""
+    blackened: int = 0
+    """Pixels of the file that were negative, and are black here."""
 
     @staticmethod
     def checked(radiance: Float[np.ndarray, "h w c"], name: str, rows: Rows = Rows.CENTERS) -> Environment:
-        """From pixels. Raises `UserError` for NaN, negative values, another shape than 2:1, or no light at all."""
+        """From pixels; a few negative ones become black.
+
+        Raises `UserError` for NaN, many negative values, another shape than 2:1, or no light at all.
+        """
         height, width, channels = radiance.shape
         if channels != 3 or abs(width / height - 2) > ASPECT_SLACK or height < 2:
             raise clear(
@@ -67,11 +74,12 @@ class Environment:
         if wrong is not None:
             raise clear(
                 f"environment map {name}",
-                expected="finite radiance, nowhere negative and somewhere above 0",
+                expected="finite radiance, not negative and somewhere above 0",
                 got=wrong,
                 do="repair those pixels in an image editor, or export the panorama again",
             )
-        return Environment(torch.from_numpy(np.ascontiguousarray(radiance, dtype=np.float32)), rows)
+        pixels = np.maximum(np.ascontiguousarray(radiance, dtype=np.float32), 0)
+        return Environment(torch.from_numpy(pixels), rows, blackened=int((radiance < 0).any(-1).sum()))
 
     def turned(self, radians: float) -> Environment:
         """The same surroundings, turned further about +z."""
@@ -171,6 +179,18 @@ def _fault(radiance: np.ndarray) -> str | None:
     if not np.isfinite(radiance).all():
         count = int((~np.isfinite(radiance)).any(-1).sum())
         return f"{count} pixels that are NaN or infinite"
-    if (radiance < 0).any():
+    if (radiance < 0).any(-1).mean() > RINGING:
         return f"{int((radiance < 0).any(-1).sum())} negative pixels (down to {radiance.min():.3g})"
     return "black everywhere" if radiance.max() == 0 else None
+
+
+def texel_directions(height: int, rows: Rows = Rows.CENTERS) -> Float[Tensor, "texels 3"]:
+    """Unit directions of the texels of a panorama of `height` rows and twice as many columns, row by row, in double
+    precision."""
+    row = torch.arange(height, dtype=torch.float64)
+    v = (row + 0.5) / height if rows is Rows.CENTERS else row / (height - 1)
+    u = (torch.arange(2 * height, dtype=torch.float64) + 0.5) / (2 * height)
+    azimuth = math.pi / 2 - 2 * math.pi * u
+    z, radius = torch.cos(math.pi * v), torch.sin(math.pi * v)
+    disc = polar(radius[:, None], azimuth)
+    return torch.cat([disc, z[:, None, None].expand(-1, 2 * height, 1)], -1).flatten(0, 1)

@@ -68,14 +68,14 @@ class NeroShapeConfig(NeusConfig):
 
 
 FAST = NeroShapeConfig(
-    fit=FitConfig(steps=5000, samples=24 * 1024, rays=1024, checkpoint_every=250),
+    fit=FitConfig(steps=4000, samples=24 * 1024, rays=1024, checkpoint_every=250),
     optim=OptimConfig(warmup_steps=100, final=0.05),
     losses=NeroShapeLosses(rgb_mse=Constant(0.0)),
-    grid=HashGridConfig(levels=12, log2_table=17, base=16, growth=1.4, start_level=4, update_steps=300),
+    grid=HashGridConfig(levels=12, log2_table=17, base=16, growth=1.4, start_level=4, update_steps=240),
     samples_per_ray=512,
     step_per_width=0.5,
-    cos_anneal_steps=2000,
-    occlusion_start=1000,
+    cos_anneal_steps=1600,
+    occlusion_start=800,
     occupancy=OccupancyConfig(resolution=64, decay=0.0, warmup_steps=64),
     eikonal_points=2048,
     outside=BackgroundConfig(

@@ -17,7 +17,7 @@ from rilievo.sfm.features import SEED, Database, Matches
 from rilievo.sfm.stillness import MUCH_STILL, share_of_still_matches
 from rilievo.sfm.turntable import STILL_PX
 
-RECORD = "still_matches_left_out"
+BEGUN, DONE = "still_matches", "still_matches_left_out"
 """In the work folder: the share there was, so that an interrupted run remembers."""
 
 
@@ -29,13 +29,17 @@ def leave_out_still_matches(
     matches: Sequence[Matches],
 ) -> float | None:
     """Verify anew without matches that stand still where those are many; their share, or None where they are few."""
-    record = database.folder / RECORD
-    if record.is_file():
-        return float(record.read_text(encoding="utf-8"))
-    shares = share_of_still_matches(keypoints, matches)
-    share = float(np.median(shares)) if len(shares) else 0.0
-    if share < MUCH_STILL:
-        return None
+    begun, done = database.folder / BEGUN, database.folder / DONE
+    if done.is_file():
+        return float(done.read_text(encoding="utf-8"))
+    if begun.is_file():
+        share = float(begun.read_text(encoding="utf-8"))
+    else:
+        shares = share_of_still_matches(keypoints, matches)
+        share = float(np.median(shares)) if len(shares) else 0.0
+        if share < MUCH_STILL:
+            return None
+        write_text(begun, repr(share))
     listed = database.folder / "pairs.txt"
     write_text(listed, "".join(f"{names[i]} {names[j]}\n" for i, j in pairs))
     options = pycolmap.TwoViewGeometryOptions()
@@ -44,5 +48,5 @@ def leave_out_still_matches(
     with pycolmap.Database.open(database.path) as db:
         db.clear_two_view_geometries()
     pycolmap.verify_matches(database.path, listed, options)
-    write_text(record, repr(share))
+    begun.replace(done)
     return share

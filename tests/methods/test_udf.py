@@ -1,6 +1,7 @@
 """Unsigned distances learn a tiny scene, in the frame of its capture, with masks and without."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from rilievo.data.load import load_scene
 from rilievo.engine import config_file
 from rilievo.engine.fit import fit as train
 from rilievo.engine.schedules import Constant
+from rilievo.engine.settings import MlpConfig
 from rilievo.engine.workspace import Workspace
-from rilievo.methods.udf.config import PRESETS, UdfConfig
+from rilievo.methods.udf.config import PRESETS, CourseConfig, PublishedShape, UdfConfig, UpsamplingConfig
 from rilievo.methods.udf.model import UdfModel
 from rilievo.methods.udf.module import UdfModule
+from rilievo.methods.udf.rates import color_course, shape_course
 
 RESOLUTION = 48
 
@@ -87,3 +90,116 @@ def test_samples_before_a_surface_hide_it_less_and_less(capture):
         model.set_step(step)
         trust.append(model.widths.saturation)
     assert trust == [0.0, 0.9, 1.0]
+
+
+def small_published(**changes):
+    """The published networks, narrow, for a few steps on a tiny capture."""
+    smoke, paper = PRESETS["smoke"], PRESETS["paper"]
+    return dataclasses.replace(
+        paper,
+        fit=dataclasses.replace(smoke.fit, steps=6, samples=0, rays=64),
+        published=PublishedShape(MlpConfig(width=48, hidden=4), features=8),
+        color=MlpConfig(width=16, hidden=2),
+        upsampling=UpsamplingConfig(even=16, more=12, rounds=2, kind=changes.pop("kind", "classical")),
+        occupancy=smoke.occupancy,
+        course=CourseConfig(warmup_steps=1, still_steps=1, second_step=4),
+        losses=dataclasses.replace(paper.losses, rgb_base=Constant(0.1), mask=Constant(0.1)),
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("kind", ["classical", "mix"])
+def test_the_published_networks_learn_in_two_phases(capture, tmp_path, kind):
+    config = small_published(kind=kind)
+    scene = load_scene(capture).normalised()
+    module = train(UdfModule(config, scene), scene, config.fit, Workspace(tmp_path))
+    header, *rows = (tmp_path / "log" / "metrics.csv").read_text().splitlines()
+    assert "loss/rgb_base" in header
+    assert all(np.isfinite([float(x) for x in row.split(",")]).all() for row in rows)
+    assert module.model.widths.saturation == 1.0
+    mesh = module.model.extract_mesh(32)
+    assert mesh.colors is not None
+    assert len(mesh.colors) == len(mesh.vertices) > 0
+
+
+@pytest.fixture(scope="module")
+def published(golden):
+    return json.loads((golden / "udf_schedules.json").read_text())
+
+
+def published_phases(published):
+    """Training settings of the first and of the second phase."""
+    return tuple(published[name]["train"] for name in ("udf_dtu_blending", "udf_dtu_blending_ft"))
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["udf_dtu_blending", "udf_dtu_blending_ft"])
+def test_published_learning_rates_in_both_phases(published, name):
+    train_first, train_second = published_phases(published)
+    course = CourseConfig(
+        shape_rate=train_first["learning_rate_geo"],
+        second_rate=train_second["learning_rate"],
+        warmup_steps=train_first["warm_up_end"],
+        still_steps=train_second["fix_geo_end"],
+        second_step=train_first["end_iter"],
+    )
+    steps, rate = train_first["end_iter"] + train_second["end_iter"], train_first["learning_rate"]
+    shape, others = shape_course(course, steps), color_course(course, steps, rate)
+    begin = course.second_step if published[name]["is_finetune"] else 0
+    for row in published[name]["rows"]:
+        step = begin + row["step"]
+        assert course.shape_rate * shape(step) == pytest.approx(row["lr_geo"], rel=1e-5, abs=1e-6 * course.shape_rate)
+        assert rate * others(step) == pytest.approx(row["lr"], rel=1e-5, abs=1e-6 * rate)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["udf_dtu_blending", "udf_dtu_blending_ft"])
+def test_published_annealing_and_visibility(published, name, capture):
+    first, _ = published_phases(published)
+    config = dataclasses.replace(
+        small_published(),
+        course=CourseConfig(second_step=first["end_iter"]),
+        cos_anneal_steps=first["anneal_end"],
+        approach_step=2 * first["warm_up_end"],
+        first_surface_step=first["end_iter"] // 2,
+    )
+    model = UdfModel(config, load_scene(capture).normalised())
+    begin = config.course.second_step if published[name]["is_finetune"] else 0
+    for row in published[name]["rows"]:
+        model.set_step(begin + row["step"])
+        assert model.widths.cos_anneal == pytest.approx(row["cos_anneal_ratio"], rel=1e-5)
+        assert model.widths.saturation == pytest.approx(row["flip_saturation"])
+
+
+@pytest.mark.golden
+def test_the_paper_preset_has_the_published_networks_and_samples(published):
+    paper, there = PRESETS["paper"], published["udf_dtu_blending"]
+    shape, color, renderer = (there["model"][k] for k in ("udf_network", "rendering_network", "udf_renderer"))
+    assert paper.published.network == MlpConfig(width=shape["d_hidden"], hidden=shape["n_layers"])
+    assert (paper.published.features, paper.published.frequencies) == (shape["d_out"] - 1, shape["multires"])
+    assert shape["skip_in"] == [shape["n_layers"] // 2]
+    assert (paper.sphere_radius, paper.kind) == (shape["bias"], shape["udf_type"])
+    assert paper.color == MlpConfig(width=color["d_hidden"], hidden=color["n_layers"])
+    assert (paper.upsampling.even, paper.upsampling.more) == (renderer["n_samples"], renderer["n_importance"])
+    assert (paper.upsampling.rounds, paper.upsampling.kind) == (
+        renderer["up_sample_steps"],
+        renderer["upsampling_type"],
+    )
+    first, second = published_phases(published)
+    course = paper.course
+    assert (course.warmup_steps, course.still_steps) == (first["warm_up_end"], second["fix_geo_end"])
+    assert (course.second_step, paper.fit.steps) == (first["end_iter"], first["end_iter"] + second["end_iter"])
+    assert (paper.optim.rate, course.shape_rate) == (first["learning_rate"], first["learning_rate_geo"])
+    assert course.second_rate == second["learning_rate"]
+    assert (paper.cos_anneal_steps, paper.approach_step) == (first["anneal_end"], 2 * first["warm_up_end"])
+    assert paper.first_surface_step == first["end_iter"] // 2
+    for row in there["rows"]:
+        weights = [paper.losses.rgb_base(row["step"]), paper.losses.rgb_l1(row["step"])]
+        assert weights == pytest.approx(row["color_weights_base_color_pixel_patch"][:2], rel=1e-5, abs=1e-9)
+    assert paper.fit.rays == there["train"]["batch_size"]
+    assert paper.losses.eikonal(0) == there["train"]["igr_weight"]
+    beta = there["model"]["beta_network"]
+    assert (paper.sharpness, paper.crossing_sharpness) == (
+        there["model"]["variance_network"]["init_val"],
+        beta["init_var_beta"],
+    )

@@ -74,7 +74,11 @@ class UdfField(nn.Module):
 
     def udf(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points"]:
         """The distance alone."""
-        return self._distance(self.network(self.encoding(self._input(points)))[:, 0])
+        return self._distance(self.raw(points))
+
+    def raw(self, points: Float[Tensor, "points 3"]) -> Float[Tensor, "points"]:
+        """f alone, of either sign."""
+        return self.network(self.encoding(self._input(points)))[:, 0]
 
     def forward(self, points: Float[Tensor, "points 3"]) -> UdfSample:
         """Distance, gradient and features, with history where gradients are on."""

@@ -19,7 +19,7 @@ from rilievo.cameras.rays import Rays
 from rilievo.ops.packed import PackedSamples
 from rilievo.ops.ray_weights import accumulate, weights_from_alpha
 
-from .surface import ColorFn, SurfaceRender
+from .surface import SurfaceRender
 from .udf_alpha import APPROACHING, alpha_from_udf, crossing_alpha, passing_share
 
 UdfFn = Callable[
@@ -27,6 +27,11 @@ UdfFn = Callable[
     tuple[Float[Tensor, "samples"], Float[Tensor, "samples 3"], Float[Tensor, "samples features"]],
 ]
 """Points → (u, ∇u, feature)."""
+ColorFn = Callable[
+    [Float[Tensor, "samples features"], Int64[Tensor, "samples"], Float[Tensor, "samples 3"]],
+    Float[Tensor, "samples channels"],
+]
+"""(feature, index of the ray, normals towards the eye) → colour seen along that ray, and what else is wanted of it."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,18 @@ class Widths:
     """From NeuS's forgiving slope, 0, to the true one, 1 (`alpha.annealed_cos`)."""
 
 
+@dataclass(frozen=True)
+class UnsignedRender(SurfaceRender):
+    """`sdf` and `sdf_grad` are u and ∇u, `normals` point to the eye."""
+
+    extra: Float[Tensor, "rays extra"]
+    """Channels after the third of what the colour function gave, composited alike."""
+
+
 def render_unsigned(
     rays: Rays, samples: PackedSamples, udf_fn: UdfFn, color_fn: ColorFn, widths: Widths
-) -> SurfaceRender:
-    """Composite an unsigned distance field and its colours over packed samples, at the intervals' midpoints.
-
-    In the result `sdf` and `sdf_grad` are u and ∇u, and `normals` point to the eye.
-    """
+) -> UnsignedRender:
+    """Composite an unsigned distance field and its colours over packed samples, at the intervals' midpoints."""
     ray = samples.ray_index
     t, dt = samples.midpoints, samples.intervals
     directions = rays.directions[ray]
@@ -63,12 +73,13 @@ def render_unsigned(
     alpha = alpha_from_udf(udf, cos, dt, widths.inv_s, visible, cos_anneal=widths.cos_anneal)
     weights, _ = weights_from_alpha(alpha, samples.offsets)
     facing = torch.where(cos[:, None] > 0, -normals, normals)
-    seen = accumulate(weights, torch.cat([color_fn(feature, ray, facing), facing, t[:, None]], -1), samples.offsets)
-    return SurfaceRender(
-        rgb=seen[:, :3],
+    seen = accumulate(weights, torch.cat([facing, t[:, None], color_fn(feature, ray, facing)], -1), samples.offsets)
+    return UnsignedRender(
+        rgb=seen[:, 4:7],
+        extra=seen[:, 7:],
         opacity=accumulate(weights, None, samples.offsets)[:, 0],
-        distance=seen[:, 6],
-        normals=seen[:, 3:6],
+        distance=seen[:, 3],
+        normals=seen[:, :3],
         sdf=udf,
         sdf_grad=gradient,
         points=points,

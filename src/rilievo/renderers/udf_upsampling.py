@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rilievo.ops.packed import PackedSamples
+
 from .alpha import alpha_from_sdf
 from .udf_alpha import crossing_alpha, light_left, passing_share, weights_along
 
@@ -152,6 +154,16 @@ def merged(
     """Both sets of samples in order of distance."""
     t, order = torch.cat([t, new_t], dim=1).sort(dim=1)
     return t, torch.cat([udf, new_udf], dim=1).gather(1, order)
+
+
+def packed(
+    t: Float[Tensor, "hit samples"], last_dt: Float[Tensor, "hit 1"], hit: Bool[Tensor, "rays"]
+) -> PackedSamples:
+    """Intervals that begin at `t`, for the rays that hit the region; the others have none."""
+    ends = torch.cat([t[:, 1:], t[:, -1:] + last_dt], dim=1)
+    counts = hit.long() * t.shape[1]
+    offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    return PackedSamples(offsets, t.reshape(-1), ends.reshape(-1))
 
 
 def _intervals(t: Float[Tensor, "rays samples"], last_dt: float) -> Float[Tensor, "rays samples"]:

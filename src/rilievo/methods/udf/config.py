@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rilievo.engine.schedules import Constant, Schedule
+from rilievo.engine.schedules import Constant, Ramp, Schedule
 from rilievo.engine.settings import (
     BackgroundConfig,
     FitConfig,
@@ -25,6 +25,8 @@ class UdfLosses:
     """Squared colour error."""
     rgb_l1: Schedule = Constant(0.0)
     """Absolute colour error."""
+    rgb_base: Schedule = Constant(0.0)
+    """Absolute error of the colour that is the same from everywhere; the published networks have one."""
     eikonal: Schedule = Constant(0.1)
     """Gradient of length one."""
     mask: Schedule = Constant(0.1)
@@ -35,6 +37,48 @@ class UdfLosses:
     """How near to the surface sparsity looks."""
     one_sided: Schedule = Constant(0.0)
     """No room between two layers: the network's number should not be negative."""
+
+
+@dataclass(frozen=True)
+class PublishedShape:
+    """The published distance network: the point and its waves, fed in again half way."""
+
+    network: MlpConfig = MlpConfig(width=256, hidden=8)
+    """Layers."""
+    features: int = 256
+    """Channels handed from shape to colour."""
+    frequencies: int = 6
+    """Octaves of waves."""
+
+
+@dataclass(frozen=True)
+class UpsamplingConfig:
+    """Samples along a ray, even ones first and more where these find the surface."""
+
+    even: int = 64
+    """Even samples."""
+    more: int = 50
+    """Further samples."""
+    rounds: int = 5
+    """Rounds in which they are drawn."""
+    kind: Literal["classical", "mix"] = "classical"
+    """Near the first surface; or near all of them first."""
+
+
+@dataclass(frozen=True)
+class CourseConfig:
+    """Two phases with a warm-up each, as published: the second refines what the first has found."""
+
+    shape_rate: float = 1e-4
+    """Learning rate of the distance field in the first phase; that of the others is `optim.rate`."""
+    second_rate: float = 1e-4
+    """Learning rate of all parts in the second phase."""
+    warmup_steps: Step = 5000
+    """Steps over which the rates rise; twice as many for the distance field."""
+    still_steps: Step = 500
+    """Steps before the distance field moves at all."""
+    second_step: Step = 300000
+    """Where the second phase begins."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +93,18 @@ class UdfConfig:
     """Weights of the losses."""
     grid: HashGridConfig
     """Hash grid of the distance field."""
+    shape: Literal["grid", "published"] = "grid"
+    """A hash grid and a small network, with colours told from the side that is seen; or the published networks."""
+    published: PublishedShape = PublishedShape()
+    """The published distance network."""
+    sampling: Literal["march", "upsample"] = "march"
+    """Steps through space that may hold something; or more samples where some have found the surface."""
+    upsampling: UpsamplingConfig = UpsamplingConfig()
+    """Settings of the latter."""
+    rates: Literal["exponential", "published"] = "exponential"
+    """Learning rates that fall as `optim` says; or the published course."""
+    course: CourseConfig = CourseConfig()
+    """The published course."""
     network: MlpConfig = MlpConfig()
     """Network of the distance field."""
     features: int = 13
@@ -58,7 +114,8 @@ class UdfConfig:
     kind: Literal["abs", "square"] = "abs"
     """How the network's number becomes a distance."""
     sphere_radius: float = 0.5
-    """The ball that training starts from, in region radii."""
+    """The sphere that training starts from, in region radii; negative for none: a mist, at whose centre the distance is
+    this much."""
     samples_per_ray: int = 1024
     """Steps across the region's diagonal, were all of it occupied; no step is shorter."""
     step_per_width: float = 0.0
@@ -73,6 +130,11 @@ class UdfConfig:
     """Start of v in inv_s = exp(10 v), the sharpness of opacity."""
     crossing_sharpness: float = 0.5
     """Start of the same number for the crossings that visibility counts."""
+    sharpen_to: float | None = None
+    """What the number is at least at `sharpen_steps`, on a straight line from its start; left to learning when left
+    out."""
+    sharpen_steps: Step = 1200
+    """See `sharpen_to`."""
     occupancy: OccupancyConfig = OccupancyConfig()
     """Grid that skips empty space."""
     eikonal_points: int = 0
@@ -86,20 +148,31 @@ class UdfConfig:
 
 
 PAPER = UdfConfig(
-    fit=FitConfig(steps=20000, samples=256 * 1024),
-    optim=OptimConfig(warmup_steps=500),
-    losses=UdfLosses(),
-    grid=HashGridConfig(base=32, growth=1.3195079107728942),
+    fit=FitConfig(steps=350000, samples=0, rays=512, max_rays=512, checkpoint_every=2500, preview_every=10000),
+    optim=OptimConfig(rate=5e-4, sharpness_rate=5e-4, weight_decay=0.0),
+    losses=UdfLosses(
+        rgb_mse=Constant(0.0), rgb_l1=Constant(1.0), rgb_base=Ramp(0.0, 0.01, 20000, 10000), mask=Constant(0.0)
+    ),
+    grid=HashGridConfig(),
+    shape="published",
+    sampling="upsample",
+    rates="published",
+    color=MlpConfig(width=128, hidden=4),
+    cos_anneal_steps=25000,
 )
+"""NeuralUDF's configuration for DTU in its two phases, without the patches of the second. Hours on a GPU."""
 
-FAST = replace(
-    PAPER,
+FAST = UdfConfig(
     fit=FitConfig(steps=1900, samples=24 * 1024, rays=1024, checkpoint_every=250),
     optim=OptimConfig(warmup_steps=100, final=0.05),
+    losses=UdfLosses(one_sided=Constant(1.0)),
+    sphere_radius=-0.1,
     grid=HashGridConfig(levels=12, log2_table=17, base=16, growth=1.4, start_level=4, update_steps=150),
     samples_per_ray=512,
     step_per_width=0.5,
     cos_anneal_steps=1000,
+    sharpen_to=0.62,
+    sharpen_steps=1500,
     approach_step=100,
     first_surface_step=600,
     occupancy=OccupancyConfig(resolution=64, decay=0.0, warmup_steps=64),
@@ -116,11 +189,14 @@ SMOKE = replace(
     FAST,
     fit=FitConfig(steps=60, samples=4096, rays=256, checkpoint_every=20, preview_every=60, log_every=5),
     optim=OptimConfig(),
+    losses=UdfLosses(),
+    sphere_radius=0.5,
     grid=HashGridConfig(levels=6, log2_table=12, base=8, growth=1.5),
     network=MlpConfig(width=32),
     color=MlpConfig(width=32),
     samples_per_ray=128,
     cos_anneal_steps=30,
+    sharpen_steps=50,
     approach_step=5,
     first_surface_step=20,
     occupancy=OccupancyConfig(resolution=32, update_every=8, warmup_steps=16),

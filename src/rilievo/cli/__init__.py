@@ -22,6 +22,7 @@ VERBS = {
     "fit": "learn a scene from posed photographs: rilievo fit METHOD SCENE -o RUN",
     "mesh": "the surface of a run, in the frame of its capture",
     "render": "pictures or a video of a run, along a camera path",
+    "relight": "a run of nero-material under the light of a panorama",
     "evaluate": "image metrics of a run on held-out photographs, or of a mesh against a reference",
     "view": "look at a run or a capture in the browser, on this machine only",
     "convert": "a capture in another layout: colmap, nerfstudio or blender",
@@ -35,7 +36,7 @@ RESUMABLE = {
     "reconstruct": "; the same command goes on from where it was",
 }
 
-PLANNED = ("relight",)
+PLANNED: tuple[str, ...] = ()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

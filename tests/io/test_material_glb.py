@@ -1,0 +1,56 @@
+"""A mesh with maps of its material: every place of the surface finds its material again in the file."""
+
+import numpy as np
+import pytest
+import trimesh
+
+from rilievo.errors import UserError
+from rilievo.geometry.mesh import TriMesh
+from rilievo.io.material_glb import texel_points, write_material_glb
+from rilievo.shading.color import linear_to_srgb
+
+
+def ball() -> TriMesh:
+    body = trimesh.creation.icosphere(subdivisions=2)
+    return TriMesh(np.array(body.vertices, np.float32), np.array(body.faces))
+
+
+def material(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Changes gently from place to place."""
+    return 0.5 + 0.4 * points, 0.5 + 0.3 * points[:, :1], 0.5 + 0.3 * points[:, 1:2]
+
+
+def test_maps_hold_the_material_of_the_place_they_are_laid_on(tmp_path):
+    import torch
+
+    moved = np.array([[0, -2, 0, 1], [2, 0, 0, 2], [0, 0, 2, 3], [0, 0, 0, 1.0]])
+    write_material_glb(tmp_path / "a.glb", ball(), material, moved, size=256)
+    body = trimesh.load(tmp_path / "a.glb", force="mesh", process=False)
+    looks = body.visual.material
+    assert (looks.metallicFactor, looks.roughnessFactor) == (1.0, 1.0)
+    there = np.stack([body.vertices[:, 0], -body.vertices[:, 2], body.vertices[:, 1]], -1)  # z up again
+    points = (there - moved[:3, 3]) @ moved[:3, :3] / 4
+    np.testing.assert_allclose(np.linalg.norm(points, axis=-1), 1, atol=1e-5)
+    middle = points[body.faces].mean(1)
+    uv = body.visual.uv[body.faces].mean(1)
+    x, y = (uv[:, 0] * 256).astype(int), ((1 - uv[:, 1]) * 256).astype(int)
+    albedo, metallic, roughness = material(middle)
+    color = np.asarray(looks.baseColorTexture.convert("RGB"))[y, x] / 255
+    surface = np.asarray(looks.metallicRoughnessTexture.convert("RGB"))[y, x] / 255
+    near = 0.03  # a texel is half a hundredth of the ball wide
+    assert np.abs(color - linear_to_srgb(torch.from_numpy(albedo)).numpy()).max() < near
+    assert np.abs(surface[:, 1] - roughness[:, 0]).max() < near
+    assert np.abs(surface[:, 2] - metallic[:, 0]).max() < near
+
+
+def test_texels_of_a_square_are_its_grid():
+    vertices = np.array([[0, 0, 5], [4, 0, 5], [4, 4, 5], [0, 4, 5.0]])
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]])
+    points, shown = texel_points(vertices, np.array([[0, 1, 2], [0, 2, 3]]), uv, 4)
+    assert shown.all()
+    np.testing.assert_allclose(points[1, 2], [2.5, 1.5, 5])
+
+
+def test_nothing_cannot_be_unwrapped(tmp_path):
+    with pytest.raises(UserError, match="faces"):
+        write_material_glb(tmp_path / "a.glb", TriMesh(np.zeros((0, 3)), np.zeros((0, 3), int)), material, np.eye(4))

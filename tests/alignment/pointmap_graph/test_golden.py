@@ -27,7 +27,7 @@ from rilievo.alignment.pointmap_graph.spanning import spanning_edges
 from rilievo.alignment.pointmap_graph.start import register
 from rilievo.alignment.pointmap_graph.state import GraphState, Start, inverse_signed_expm1, signed_expm1
 from rilievo.alignment.pointmap_graph.two_views import align_two_views
-from rilievo.geometry import se3, sim3, so3
+from rilievo.geometry import se3, sim3
 from rilievo.geometry.alignment import camera_errors
 from rilievo.geometry.pnp import solve_pnp
 from rilievo.matching.pair_result import PairPrediction
@@ -152,14 +152,13 @@ def misplaced(S: torch.Tensor, p1: torch.Tensor, p2: torch.Tensor, w: torch.Tens
 def test_poses_by_pnp_are_the_published_ones(functions):
     for case in cases(functions, "pnp"):
         h, w, _ = case["pts3d"].shape
-        used = (case["conf"] > 3).flatten()
+        used = (case["conf"] > 2).flatten()
         y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
         pixels = torch.stack((x, y), -1).reshape(-1, 2)[used] + 0.5
         center = torch.tensor([(w + 1) / 2, (h + 1) / 2])
         found = solve_pnp(case["pts3d"].reshape(-1, 3)[used], pixels, float(case["focal"]), center, iterations=10)
-        turn = torch.rad2deg(so3.angle(found.world_from_cam[:3, :3], case["cam2w"][:3, :3].double()))
-        assert turn < 0.5  # degrees; RANSAC draws other samples
-        assert (found.world_from_cam[:3, 3] - case["cam2w"][:3, 3]).norm() < 0.02 * case["cam2w"][:3, 3].norm()
+        assert found.inliers.all()  # so whatever RANSAC drew, the pose is that of all points
+        torch.testing.assert_close(found.world_from_cam.float(), case["cam2w"], rtol=1e-4, atol=1e-5)
 
 
 def test_alignment_of_poses_is_the_published_one(functions):

@@ -7,9 +7,9 @@ for every view v a depth map D_v, a pose world_from_cam P_v and a pinhole K_v, a
 
     Σ_e Σ_{v in e} Σ_p  w(C_p^{v,e}) | χ_p^v − σ_e P_e X_p^{v,e} |      with   χ_p^v = P_v (D_v(p) K_v⁻¹ p̃)
 
-is least. `graph` holds what is given, `state` what is sought, `misfit` is the sum (`misfit_cpu` and `state_cpu` are the
-same compiled), `start` and `known_start` give a first state, `align` runs Adam. `two_views` answers for a single pair of photos without any optimisation, `cleaning`
-lowers the confidence of points that float before what another photo saw.
+is least. `graph` holds what is given, `state` what is sought, `misfit` is the sum (`misfit_cpu` and `state_cpu` are
+compiled), `start` and `known_start` give a first state, `align` runs Adam. `two_views` answers for a single pair of
+photos without any optimisation.
 
 Pixel centres are at +0.5 throughout (the published code counts them from 0), so principal points are larger by 0.5.
 """

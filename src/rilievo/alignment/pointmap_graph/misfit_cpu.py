@@ -7,6 +7,8 @@ threads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import prange
@@ -35,26 +37,16 @@ def misfit_and_slopes(
     squared: bool,
 ) -> tuple[Tensor, ...]:
     """As `misfit.misfit_and_slopes`."""
-    inputs = (array(each) for each in (depth, N, t, A, t_edges, pixels, X, weights, slot_view))
-    total, *parts = slopes(*inputs, squared)
+    total, *parts = slopes([array(each) for each in (depth, N, t, A, t_edges, pixels, X, weights, slot_view)], squared)
     return depth.new_tensor(total), *(torch.from_numpy(part).to(depth.dtype) for part in parts)
 
 
 def slopes(
-    depth: np.ndarray,
-    N: np.ndarray,
-    t: np.ndarray,
-    A: np.ndarray,
-    t_edges: np.ndarray,
-    pixels: np.ndarray,
-    X: np.ndarray,
-    weights: np.ndarray,
-    slot_view: np.ndarray,
-    squared: bool,
+    inputs: Sequence[np.ndarray], squared: bool
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The same of contiguous arrays, whose sums it leaves in double precision."""
-    to_depth, by_slot, by_view = _pass(depth, N, t, A, t_edges, pixels, X, weights, slot_view, squared, MIN_LENGTH)
-    views, edges = by_view.sum(0), by_slot.sum(0).reshape(len(A), 2, 13).sum(1)
+    """The same of contiguous arrays in the same order, from depth to slot_view; sums are left in double precision."""
+    to_depth, by_slot, by_view = _pass(*inputs, squared, MIN_LENGTH)
+    views, edges = by_view.sum(0), by_slot.sum(0).reshape(-1, 2, 13).sum(1)
     return (
         float(edges[:, 12].sum()),
         to_depth,

@@ -45,13 +45,12 @@ class CompiledMisfit:
         self._known_focals = state.known_focals.double().numpy()
         self._base_centers = state.base_centers.double().numpy()
         self._given = [array(each) for each in (state.pixels, graph.X, graph.weights, state.slot_view)]
+        gradients = {id(parameter): torch.zeros_like(parameter) for parameter in parameters}
         for parameter in parameters:
-            parameter.grad = torch.zeros_like(parameter)
-        of = {id(parameter): parameter.grad for parameter in parameters}
+            parameter.grad = gradients[id(parameter)]
         names = ("rotations", "shifts", "log_scales", "log_depth", "log_focals", "center_shifts", "adaptors")
-        self._gradients = {
-            name: of[id(getattr(state, name))].numpy() for name in names if id(getattr(state, name)) in of
-        }
+        owners = {name: id(getattr(state, name)) for name in names}
+        self._gradients = {name: gradients[owner].numpy() for name, owner in owners.items() if owner in gradients}
 
     def __call__(self) -> float:
         """The loss; gradients are renewed."""
@@ -70,9 +69,8 @@ class CompiledMisfit:
         N = R_views * np.stack((u, u, np.ones_like(u)), -1)[:, None]
         N[:, :, 2] -= u[:, None] * aside
         poses = (N, t_views, R[n:] * stretch[:, None], t[n:] * scales[:, None])
-        loss, g_depth, g_N, g_t, g_A, g_t_edges = misfit_cpu.slopes(
-            depth, *(part.astype(dtype) for part in poses), *self._given, self._squared
-        )
+        inputs = [depth, *(part.astype(dtype) for part in poses), *self._given]
+        loss, g_depth, g_N, g_t, g_A, g_t_edges = misfit_cpu.slopes(inputs, self._squared)
         g_ahead = u[:, None] * g_N[:, :, 2]
         g_R = np.empty_like(R)
         g_R[:n] = g_N

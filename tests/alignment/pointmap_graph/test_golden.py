@@ -200,19 +200,18 @@ def test_the_first_state_is_the_published_one(oracle, stored):
     assert {tuple(e) for e in tree.tolist()} == {tuple(e) for e in stored["main_init_only/mst_edges"].tolist()}
     result = aligned(GraphState(graph, first_state(graph, KnownViews())))
     np.testing.assert_allclose(result.world_from_edge, stored["main_init_only/pw_poses"], rtol=1e-4, atol=1e-4)
-    # Poses found by PnP follow the samples that RANSAC drew.
-    np.testing.assert_allclose(result.world_from_cam, stored["main_init_only/cam2w"], atol=2e-3)
+    np.testing.assert_allclose(result.world_from_cam, stored["main_init_only/cam2w"], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(result.K[:, 0, 0], stored["main_init_only/focals"][:, 0], rtol=1e-4)
     unscaled = torch.from_numpy(stored["main_init_only/mst_im_poses_before_rescale"]).double()
     assert camera_errors(result.world_from_cam, unscaled).rotations_deg.max() < 0.05
     assert camera_errors(result.world_from_cam, unscaled).centers_percent.max() < 0.1
     np.testing.assert_allclose(result.K[:, :2, 2] - 0.5, stored["main_init_only/pps"], atol=1e-4)
     for v in range(graph.n_views):
-        np.testing.assert_allclose(result.depth[v], stored[f"main_init_only/depth_{v}"], rtol=2e-3)
-        np.testing.assert_allclose(result.points[v], stored[f"main_init_only/pts3d_{v}"], rtol=5e-3, atol=5e-3)
+        np.testing.assert_allclose(result.depth[v], stored[f"main_init_only/depth_{v}"], rtol=3e-4)
+        np.testing.assert_allclose(result.points[v], stored[f"main_init_only/pts3d_{v}"], rtol=3e-4, atol=3e-4)
         np.testing.assert_array_equal(result.confident[v], stored[f"main_init_only/mask_{v}"] > 0)
     loss = float(GraphState(graph, first_state(graph, KnownViews())).loss().detach())
-    assert loss == pytest.approx(float(stored["main_init_only/loss_value"]), rel=1e-3)
+    assert loss == pytest.approx(float(stored["main_init_only/loss_value"]), rel=1e-4)
 
 
 def test_the_loss_of_the_stored_first_state_is_the_published_one(oracle, stored):
@@ -304,11 +303,11 @@ def test_pairs_are_as_in_the_published_viewer(oracle, stored):
         result = align_two_views(*predictions_of(case.stored, [(i, j), (j, i)]))
         np.testing.assert_allclose(result.K[:, 0, 0], stored[f"{name}/focals"], rtol=1e-4)
         np.testing.assert_allclose(result.K[:, :2, 2] - 0.5, stored[f"{name}/pps"], atol=1e-5)
-        np.testing.assert_allclose(result.world_from_cam, stored[f"{name}/cam2w"], atol=1e-2)
+        np.testing.assert_allclose(result.world_from_cam, stored[f"{name}/cam2w"], rtol=1e-4, atol=1e-4)
         for v in (0, 1):
-            np.testing.assert_allclose(result.depth[v], stored[f"{name}/depth_{v}"], rtol=1e-2)
-            np.testing.assert_allclose(result.points[v], stored[f"{name}/pts3d_{v}"], rtol=5e-3, atol=5e-3)
+            np.testing.assert_allclose(result.depth[v], stored[f"{name}/depth_{v}"], rtol=3e-4)
+            np.testing.assert_allclose(result.points[v], stored[f"{name}/pts3d_{v}"], rtol=3e-4, atol=3e-4)
             np.testing.assert_array_equal(result.confident[v], stored[f"{name}/mask_{v}"] > 0)
         truth = case.world_from_cam[[i, j]]
         turned = errors(result.world_from_cam, truth)["rotation"]
-        assert turned <= 1.5 * published_errors(stored, name, truth)["rotation"] + 0.05  # RANSAC draws other samples
+        assert turned <= published_errors(stored, name, truth)["rotation"] + 0.01

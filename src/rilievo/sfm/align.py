@@ -6,6 +6,8 @@ goes on where it was stopped. The scene itself appears at the end, `transforms.j
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +44,8 @@ from rilievo.sfm.turntable import SPREAD, Turned, moving_matches, solve_turntabl
 WORK = ".align"
 FEWEST_FEATURES = 30
 """On a photo; with fewer there is nothing to match."""
+LEAST_ROOM = 1 << 20
+"""Bytes: with less, a failing database failed for want of room."""
 
 AS_MUCH, AS_WELL = 0.97, 1.3
 """A circle that explains this share of what free poses explain, with at most so many times their noise, does as well:
@@ -97,8 +101,13 @@ def align(
     groups, beliefs = lens_groups(found, known.lens)
     names = [stored_name(i, photo) for i, photo in enumerate(found.photos)]
     pairs = pairs_of(len(names), found.is_sequence, settings.features.pairs)
-    progress(extract(database, found, groups, beliefs, settings.features, settings.threads), len(names), "features")
-    progress(match(database, names, pairs, settings.threads), len(pairs), "matches")
+    try:
+        progress(extract(database, found, groups, beliefs, settings.features, settings.threads), len(names), "features")
+        progress(match(database, names, pairs, settings.threads), len(pairs), "matches")
+    except RuntimeError as error:  # COLMAP's word for whatever its database met
+        if shutil.disk_usage(work).free > LEAST_ROOM:
+            raise
+        raise unwritable(out, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
     keypoints, matches = read_keypoints(database, names), read_matches(database, names, pairs)
     still_share = leave_out_still_matches(database, names, pairs, keypoints, matches)
     if still_share is not None:
@@ -120,6 +129,13 @@ def align(
                 expected="an object that turned about one axis before a camera that stood still",
                 got="photos whose matches no such motion explains",
                 do="give --masks DIR if the background is in the way, or leave --turntable out",
+            )
+        if found.has_masks and max(map(len, keypoints)) < FEWEST_FEATURES:
+            raise clear(
+                "masks",
+                expected="textured things on them",
+                got=f"at most {max(map(len, keypoints))} features on a photo",
+                do="check that they are white on the object, or leave them out",
             )
         raise no_overlap(found, [(m.first, m.second, len(m.features)) for m in matches])
     degree = np.bincount([view for m in matches for view in (m.first, m.second)], minlength=len(names))

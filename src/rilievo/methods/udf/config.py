@@ -165,8 +165,7 @@ PAPER = UdfConfig(
 FAST = UdfConfig(
     fit=FitConfig(steps=1900, samples=24 * 1024, rays=1024, checkpoint_every=250),
     optim=OptimConfig(warmup_steps=100, final=0.05),
-    losses=UdfLosses(one_sided=Constant(1.0)),
-    sphere_radius=-0.1,
+    losses=UdfLosses(sparsity=Constant(0.01)),
     grid=HashGridConfig(levels=12, log2_table=17, base=16, growth=1.4, start_level=4, update_steps=150),
     samples_per_ray=512,
     step_per_width=0.5,
@@ -190,7 +189,6 @@ SMOKE = replace(
     fit=FitConfig(steps=60, samples=4096, rays=256, checkpoint_every=20, preview_every=60, log_every=5),
     optim=OptimConfig(),
     losses=UdfLosses(),
-    sphere_radius=0.5,
     grid=HashGridConfig(levels=6, log2_table=12, base=8, growth=1.5),
     network=MlpConfig(width=32),
     color=MlpConfig(width=32),

@@ -109,7 +109,10 @@ def place_all(
     `lens` is the photos', where it is known; else a photo has the lens of the scene's that were taken through the same,
     or its focal length is found. Raises `UserError` where no photo has a place, or the folder cannot be written.
     """
-    frames, photos, notes, dropped = [], [], [], []
+    frames: list[Frame] = []
+    photos: list[Photo] = []
+    notes: list[str] = []
+    dropped: list[Dropped] = []
     for photo, seen in zip(found.photos, sighted, strict=True):
         try:
             frame, note = _placed(photo, seen, lens or anchors.lens_of(photo))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -67,16 +68,13 @@ def extract_learned(database: Database, names: Sequence[str], settings: FeatureS
     finder = extractor(settings.kind)
     database.descriptors.mkdir(parents=True, exist_ok=True)
     for name in names:
-        stored = database.descriptors / f"{name}.npy"
-        if not stored.is_file():
-            found = _on_mask(_detected(database, name, settings, finder), database, name)
-            with pycolmap.Database.open(database.path) as db:
-                image = db.read_image_with_name(name).image_id
-                if db.exists_keypoints(image):  # of a run that stopped between the two
-                    db.clear_keypoints(image)
+        if not _stored(database, name).is_file():
+            _keep(_on_mask(_detected(database, name, settings, finder), database, name), database, name)
+        found = _read(database, name)
+        with pycolmap.Database.open(database.path) as db:
+            image = _number(db, name)
+            if not db.exists_keypoints(image):
                 db.write_keypoints(image, found.xy)
-            with replacing(stored) as temporary, temporary.open("wb") as file:
-                np.save(file, found.descriptors)
         yield name
 
 
@@ -86,14 +84,15 @@ def match_learned(database: Database, names: Sequence[str], pairs: Sequence[tupl
     options.ransac.random_seed = SEED
     listed = database.folder / "pairs.txt"
     with pycolmap.Database.open(database.path) as db:
-        number = {name: db.read_image_with_name(name).image_id for name in names}
+        number = {name: _number(db, name) for name in names}
     for start in range(0, len(pairs), CHUNK):
         chunk = pairs[start : start + CHUNK]
         with pycolmap.Database.open(database.path) as db:
             for i, j in chunk:
                 one, two = number[names[i]], number[names[j]]
                 if not db.exists_matches(one, two):
-                    db.write_matches(one, two, mutual(*(_described(database, names[k]) for k in (i, j))))
+                    own, other = (_read(database, names[k]).descriptors for k in (i, j))
+                    db.write_matches(one, two, mutual(own, other))
         listed.write_text("".join(f"{names[i]} {names[j]}\n" for i, j in chunk))
         pycolmap.verify_matches(database.path, listed, options)
         yield min(start + CHUNK, len(pairs))
@@ -135,5 +134,22 @@ def _on_mask(found: Features, database: Database, name: str) -> Features:
     return Features(found.xy[keep], found.descriptors[keep])
 
 
-def _described(database: Database, name: str) -> Float32[np.ndarray, "k d"]:
-    return np.load(database.descriptors / f"{name}.npy", allow_pickle=False)
+def _number(db: pycolmap.Database, name: str) -> int:
+    image = db.read_image_with_name(name)
+    assert image is not None, "photos are listed before their features are sought"
+    return image.image_id
+
+
+def _stored(database: Database, name: str) -> Path:
+    """Where the features of a photo are: a row each, the pixel and then the descriptor."""
+    return database.descriptors / f"{name}.npy"
+
+
+def _keep(found: Features, database: Database, name: str) -> None:
+    with replacing(_stored(database, name)) as temporary, temporary.open("wb") as file:
+        np.save(file, np.concatenate((found.xy, found.descriptors), axis=1))
+
+
+def _read(database: Database, name: str) -> Features:
+    rows = np.load(_stored(database, name), allow_pickle=False)
+    return Features(np.ascontiguousarray(rows[:, :2]), np.ascontiguousarray(rows[:, 2:]))

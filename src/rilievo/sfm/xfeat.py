@@ -31,7 +31,7 @@ class XFeat:
         size = np.array(pixels.shape[1::-1])
         if size.min() < MULTIPLE:
             return Features(np.zeros((0, 2), dtype=np.float32), np.zeros((0, 64), dtype=np.float32))
-        picture = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / 255
+        picture = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
         [found] = self.network.detectAndCompute(picture, top_k=most)
         shrinkage = size / (size // MULTIPLE * MULTIPLE)
         xy = found["keypoints"].cpu().numpy() + 0.5 * shrinkage

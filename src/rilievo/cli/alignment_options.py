@@ -35,7 +35,7 @@ class AlignmentOptions:
     poses: Path | None = None
     """Known cameras, a scene or cameras.json whose names are the photos': points are triangulated only."""
     features: Literal["sift", "xfeat"] = "sift"
-    """sfm: what is matched. xfeat is learned, an optional part: it finds more, less exactly, and is more easily wrong."""
+    """sfm: what is matched. xfeat is learned, an optional part: it finds more, and is more easily wrong."""
     mapper: Literal["incremental", "global"] = "incremental"
     """sfm: how poses are found first; the other way is tried where one leaves photos out."""
     pairs: Literal["auto", "all", "sequential"] = "auto"

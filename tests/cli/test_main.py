@@ -1,13 +1,13 @@
 """The command line as a user meets it: help at once, one sentence for a mistake, honest exit codes."""
 
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
 import rilievo.cli
-from rilievo.cli import PLANNED, VERBS, main
+from rilievo.cli import VERBS, main
 from rilievo.errors import UserError
 
 
@@ -22,12 +22,12 @@ def imported(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 
 def test_help_answers_at_once_and_without_torch():
-    began = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = run("--help")
-    took = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime  # others on the machine do not count
     assert done.returncode == 0
     assert all(verb in done.stdout for verb in VERBS)
-    assert not any(verb in done.stdout for verb in PLANNED)
     assert not {"torch", "numpy", "tyro", "numba"} & imported(done)
     assert took < 1.0
 
@@ -43,12 +43,6 @@ def test_help_of_every_verb_leaves_torch_asleep(verb):
 def test_an_unknown_verb_is_answered_with_the_nearest(capsys):
     assert main(["evalute"]) == 2
     assert "did you mean `rilievo evaluate`?" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("verb", PLANNED)
-def test_a_verb_that_is_not_built_yet_says_so(verb, capsys):
-    assert main([verb, "photos"]) == 2
-    assert "not built yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,6 @@ RESUMABLE = {
     "reconstruct": "; the same command goes on from where it was",
 }
 
-PLANNED: tuple[str, ...] = ()
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code; `argv` leaves out the program's name."""
@@ -67,11 +65,6 @@ def _dispatch(argv: list[str]) -> None:
         print(__version__)
     elif argv[0] in VERBS:
         importlib.import_module(f"rilievo.cli.{argv[0]}").command(argv[1:])
-    elif argv[0] in PLANNED:
-        raise UserError(
-            f"`rilievo {argv[0]}` is not built yet: this version makes cameras, surfaces and pictures of them; "
-            "see `rilievo --help` for what it does"
-        )
     else:
         near = difflib.get_close_matches(argv[0], VERBS, n=1)
         raise clear(

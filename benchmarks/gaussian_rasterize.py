@@ -86,8 +86,7 @@ def by_definition(cloud: list[Tensor], K: Tensor, size: tuple[int, int]) -> Tens
     means2d, depths, conics, radii, _ = reference.project_gaussians(
         means, quats, scales, pose, K, opacities, *size, 0.3, 0.01, torch.inf
     )
-    columns, rows = (torch.arange(n) for n in size)
-    pixels_px = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
+    pixels_px = reference.pixel_grid(size, means.device)
     picture, *_ = reference.rasterize(means2d, conics, depths, radii, opacities, colours, pixels_px)
     return picture.unflatten(0, size[::-1])
 

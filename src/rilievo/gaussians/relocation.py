@@ -19,6 +19,7 @@ from rilievo.gaussians.cloud import GaussianCloud
 from rilievo.gaussians.rows import Gaussians, Rearrangement, rearrange
 from rilievo.gaussians.settings import RelocationConfig
 from rilievo.gaussians.strategy import Strategy
+from rilievo.geometry import so3
 
 MAX_SHARERS = 51
 """Most Gaussians that one is thought to be divided among, as published; more would change C by little."""
@@ -93,7 +94,9 @@ def walk(gaussians: Gaussians, generator: torch.Generator, size: float) -> None:
     cloud = gaussians.cloud
     eta = torch.randn(len(cloud), 3, generator=generator).to(cloud.means)
     faint = torch.sigmoid(WALK_SHARPNESS * (WALK_OPACITY - cloud.opacities))
-    step = (cloud.covariances @ eta[..., None]).squeeze(-1) * (faint * size)[:, None]
+    R = so3.matrix_from_quaternion(cloud.quats)
+    in_axes = (R * eta[:, :, None]).sum(1) * cloud.scales.square()  # Σ η = R S² Rᵀ η
+    step = (R * in_axes[:, None]).sum(2) * (faint * size)[:, None]
     gaussians.get_parameter("means").add_(step)
 
 

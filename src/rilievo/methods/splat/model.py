@@ -18,6 +18,7 @@ from rilievo.gaussians.cloud import GaussianCloud
 from rilievo.gaussians.motion import transformed
 from rilievo.gaussians.rows import Gaussians
 from rilievo.geometry.mesh import TriMesh
+from rilievo.ops.gaussian_rasterize import view_colors
 from rilievo.renderers.splat import SplatRender, render_splats
 
 from .config import SplatConfig
@@ -40,6 +41,8 @@ class SplatModel(GaussianModel):
     def colors(self, eye: Float[Tensor, "3"]) -> Float[Tensor, "n 3"]:
         """sRGB of each Gaussian as seen from a point, not below 0 (it may be above 1)."""
         cloud = self.gaussians.cloud
+        if cloud.means.device.type == "cpu":
+            return view_colors(cloud.means, eye, cloud.sh_dc, cloud.sh_rest, self.degree)
         directions = F.normalize(cloud.means - eye, dim=-1)
         basis = self.harmonics[self.degree](directions)
         rgb = 0.5 + basis[:, :1] * cloud.sh_dc

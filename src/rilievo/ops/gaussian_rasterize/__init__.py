@@ -3,6 +3,7 @@
 Three steps: `project_gaussians` makes ellipses on the screen of ellipsoids in the world; `rasterize_gaussians`
 composites them, front to back, into a picture of any features; `rasterize_at_pixels` does so at chosen pixels alone.
 `reference` is the definition, with its formulas and thresholds (Kerbl et al. 2023, arXiv:2308.04079).
+`view_colors` makes the features of spherical harmonics.
 Flat Gaussians that know their normals are in `surfels`.
 
 Gradients flow to means, quaternions, scales, opacities, features, background and `cam_from_world` (all entries of its
@@ -88,6 +89,31 @@ def project_gaussians(
     others = (t.to(means.dtype) for t in (quats, scales, cam_from_world, K))
     opacities = None if opacities is None else opacities.detach().to(means.dtype)
     return Projection(*register.project_gaussians(means, *others, opacities, *size_px, blur, near, far))
+
+
+def view_colors(
+    means: Float[Tensor, "n 3"],
+    eye: Float[Tensor, "3"],
+    sh_dc: Float[Tensor, "n 3"],
+    sh_rest: Float[Tensor, "n k 3"],
+    degree: int,
+) -> Float[Tensor, "n 3"]:
+    """sRGB of each Gaussian as seen from a point: 0.5 + Σ_lm c_lm Y_lm, bands l up to `degree`, not below 0.
+
+    `sh_rest` holds k = 3, 8 or 15 coefficients, of which those beyond `degree` stay unused. On the processor only.
+    """
+    from rilievo.ops.gaussian_rasterize import register
+
+    _same_gaussians(means, sh_dc=sh_dc, sh_rest=sh_rest)
+    if not 0 <= degree <= 3 or (degree + 1) ** 2 > sh_rest.shape[1] + 1:
+        raise clear(
+            "degree",
+            expected="a band that the coefficients have, at most 3",
+            got=f"{degree} with {sh_rest.shape[1]} coefficients beside the constant one",
+            do="lower the degree, or make the cloud with more bands",
+        )
+    means = _computable(means)
+    return register.view_colors(means, eye.detach().to(means), sh_dc.to(means), sh_rest.to(means), degree)
 
 
 def rasterize_gaussians(

@@ -35,7 +35,7 @@ def bin_gaussians(
     height: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Pairs sorted by tile and depth: their Gaussian and slot, where each tile's begin, where each Gaussian's slots
-    begin; and the half height in px of each Gaussian.
+    begin; and the level of each Gaussian: where dᵀ A d is larger, it counts for nothing.
 
     Tiles without pixels (`pixel_offsets` equal at both ends) are given no pairs.
     """
@@ -43,11 +43,11 @@ def bin_gaussians(
     wanted = np.diff(array(pixel_offsets)) > 0
     shapes = [array(t) for t in (means2d, conics, radii, opacities)]
     first_slot = np.zeros(len(means2d) + 1, np.int64)
-    reach = np.zeros(len(means2d))
-    _list_tiles(*shapes, wanted, columns, rows, first_slot, reach, np.empty(0, np.int32), True)
+    levels = np.zeros(len(means2d))
+    _list_tiles(*shapes, wanted, columns, rows, first_slot, levels, np.empty(0, np.int32), True)
     first_slot = np.cumsum(first_slot)
     tile_of_slot = np.empty(first_slot[-1], np.int32)
-    _list_tiles(*shapes, wanted, columns, rows, first_slot, reach, tile_of_slot, False)
+    _list_tiles(*shapes, wanted, columns, rows, first_slot, levels, tile_of_slot, False)
 
     listed = np.flatnonzero(np.diff(first_slot)).astype(np.int32)
     order = _front_to_back(array(depths.detach().float()).view(np.uint32), listed)
@@ -55,11 +55,11 @@ def bin_gaussians(
     gaussian, slot = np.empty(len(tile_of_slot), np.int32), np.empty(len(tile_of_slot), np.int32)
     _deal(order, first_slot, tile_of_slot, tile_offsets, gaussian, slot)
     pairs = torch.from_numpy(gaussian), torch.from_numpy(slot)
-    return *pairs, torch.from_numpy(tile_offsets), torch.from_numpy(first_slot), torch.from_numpy(reach).to(means2d)
+    return *pairs, torch.from_numpy(tile_offsets), torch.from_numpy(first_slot), torch.from_numpy(levels).to(means2d)
 
 
 @kernel()
-def _list_tiles(means2d, conics, radii, opacities, wanted, columns, rows, first_slot, reach, tile_of_slot, counting):
+def _list_tiles(means2d, conics, radii, opacities, wanted, columns, rows, first_slot, levels, tile_of_slot, counting):
     """Count each Gaussian's tiles into the entry after its own of `first_slot`, or write them from there on."""
     for g in prange(len(means2d)):
         if radii[g, 0] <= 0 or radii[g, 1] <= 0 or not opacities[g] >= MIN_ALPHA:
@@ -73,7 +73,7 @@ def _list_tiles(means2d, conics, radii, opacities, wanted, columns, rows, first_
         if not (det > 0 and A > 0 and C > 0):  # a needle whose conic has lost its sign: take the whole box
             level = np.inf
         half_height = np.sqrt(level * A / det) if level < np.inf else float(radii[g, 1])
-        reach[g] = half_height + 0.5
+        levels[g] = level
         here = first_slot[g]
         for row in range(max(0, int((y - half_height) // TILE)), min(rows, int((y + half_height) // TILE) + 1)):
             left, right = x - radii[g, 0], x + radii[g, 0]

@@ -1,10 +1,11 @@
-"""Compositing on the processor: a tile's pixels side by side, its Gaussians one after the other.
+"""Compositing on the processor: the pixels of a group side by side, its Gaussians four at a time.
 
-Everything about a tile's pixels lies in one piece of scratch memory, a plane of PLANE numbers per quantity, so that a
-loop over pixels is a loop over vectors: a threshold is a factor of 0 or 1, never a branch and
-never a masked store, which some processors are slow at. A Gaussian visits only the
-rows of pixels that it reaches. Backward, Gaussians are visited from the last one that counted to the first; with
-D = Σ_c ∂L/∂out_c f_c and, carried along, R_i = Σ_{j>i} w_j D_j + T_end ∂L/∂T_end,
+A tile's pixels are split into groups of GROUP, in a whole picture the quarters of the tile. Everything about a group
+lies in one piece of scratch memory, a plane of GROUP numbers per quantity, so that a loop over pixels is a loop over
+vectors: a threshold is a factor of 0 or 1, never a branch. Of the tile's Gaussians a group visits those whose ellipse
+meets the box around its pixels, LAYERS of them in one loop, between which what a pixel knows stays in registers; a
+pixel that is finished has its light negated. Backward, Gaussians are visited from the last one that counted to the
+first; with D = Σ_c ∂L/∂out_c f_c and, carried along, R_i = Σ_{j>i} w_j D_j + T_end ∂L/∂T_end,
 
     T_i = T_{i+1} / (1 - α_i),    ∂L/∂f_i = w_i ∂L/∂out,    ∂L/∂α_i = T_i D_i - R_i / (1 - α_i).
 
@@ -12,30 +13,47 @@ What a Gaussian learns in each of its tiles goes into a slot of its own, and slo
 the same sums for any number of threads.
 """
 
+import inspect
+from collections.abc import Callable
+
+import numba
 import numpy as np
 import torch
 from numba import prange
 from torch import Tensor
 
-from rilievo.ops.gaussian_rasterize.binning import TILE
 from rilievo.ops.gaussian_rasterize.reference import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE
-from rilievo.ops.threading import array, inlined, kernel
+from rilievo.ops.threading import array, kernel
 
-ANY_ORDER = {"reassoc", "contract"}
-"""Sums over pixels may be taken in any order; which one, is settled when the code is compiled."""
+FUSED = {"contract"}
+"""A product and a sum may be rounded once. Where that is done, is settled when the code is compiled."""
+ANY_ORDER = FUSED | {"reassoc"}
+"""So may sums over pixels be taken in any order."""
 
-PLANE = 256  # pixels that are composited together: a whole tile, or as many chosen ones of it
+GROUP = 64  # pixels that are composited together
+LAYERS = 4  # Gaussians that are
 
-# Where planes begin. Unsigned, because Numba then leaves out the check for negative indices, and loops vectorise.
-X, Y, T, W, LAST = (np.uint64(PLANE * k) for k in range(5))
-OPEN, MEDIAN, ALPHA = (np.uint64(PLANE * k) for k in range(5, 8))  # forward only
-D, R, V = (np.uint64(PLANE * k) for k in range(5, 8))  # backward only; V = ∂L/∂σ
-VALUES = np.uint64(8 * PLANE)  # what is composited, or its gradient, a plane per channel
-PLANES = 8
+# The same, and where planes begin. Unsigned: Numba then leaves out the check for negative indices, and loops vectorise.
+PIXELS = np.uint64(GROUP)
+X, Y, T, LAST = (np.uint64(GROUP * k) for k in range(4))
+W = tuple(np.uint64(GROUP * k) for k in range(4, 8))
+ALPHA, MEDIAN = (np.uint64(GROUP * k) for k in range(8, 10))  # forward only
+R = np.uint64(GROUP * 8)  # backward only, as D and V = ∂L/∂σ, which take turns in one plane
+D = tuple(np.uint64(GROUP * k) for k in range(9, 13))
+PLANES = 13  # then what is composited, or its gradient, a plane per channel
 
-SHAPE = 7  # a row of the table: mean x, y, conic xx, xy, yy, opacity, half height, then the values
-LEARNT = 6  # a row of gradients: the same without half height
-PATIENCE = 8  # Gaussians between looks whether any pixel of the tile is still open
+SHAPE = 9  # a row of the table: mean x, y, conic xx, xy, yy, opacity, level, -B/A, -B/C, then the values
+LEARNT = 6  # a row of gradients: the first six of them, then the values
+
+
+def pixelwise(function: Callable) -> Callable:
+    """Compile a function of one pixel, copied into the loops that call it so that they stay loops over vectors."""
+    return numba.njit(nogil=True, error_model="numpy", fastmath=FUSED, forceinline=True)(inspect.unwrap(function))
+
+
+def summing(function: Callable) -> Callable:
+    """The same for sums over pixels."""
+    return numba.njit(nogil=True, error_model="numpy", fastmath=ANY_ORDER, forceinline=True)(inspect.unwrap(function))
 
 
 def composite(
@@ -43,7 +61,7 @@ def composite(
     conics: Tensor,
     opacities: Tensor,
     values: Tensor,
-    half_height: Tensor,
+    levels: Tensor,
     gaussian: Tensor,
     slot: Tensor,
     tile_offsets: Tensor,
@@ -54,10 +72,10 @@ def composite(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Σ w f, Σ w, what light is left, how far down its tile's list each pixel's last Gaussian is, the median Gaussian.
 
-    Σ w is 1 less what is left, but exact where that is nearly 1. Pixels are sorted by tile, and by row within; pixel i
-    fills row `place[i]` of every output.
+    Σ w is 1 less what is left, but exact where that is nearly 1. Pixels are sorted by tile; pixel i fills row
+    `place[i]` of every output.
     """
-    table = _table(means2d, conics, opacities, values, half_height)
+    table = _table(means2d, conics, opacities, values, levels)
     pixels = len(pixels_px)
     out, alpha, remaining = (
         values.new_empty(pixels, values.shape[1]),
@@ -81,7 +99,7 @@ def composite_backward(
     conics: Tensor,
     opacities: Tensor,
     values: Tensor,
-    half_height: Tensor,
+    levels: Tensor,
     gaussian: Tensor,
     slot: Tensor,
     tile_offsets: Tensor,
@@ -92,7 +110,7 @@ def composite_backward(
     remaining: Tensor,
     last: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    table = _table(means2d, conics, opacities, values, half_height)
+    table = _table(means2d, conics, opacities, values, levels)
     offsets = array(tile_offsets)
     slots = np.zeros((len(slot), LEARNT + values.shape[1]), table.dtype)
     _composite_backward(
@@ -107,9 +125,10 @@ def composite_backward(
     return to_means2d, to_conics, to_opacities.squeeze_(1), to_values
 
 
-def _table(means2d: Tensor, conics: Tensor, opacities: Tensor, values: Tensor, half_height: Tensor) -> np.ndarray:
+def _table(means2d: Tensor, conics: Tensor, opacities: Tensor, values: Tensor, levels: Tensor) -> np.ndarray:
     """One row per Gaussian, so that a tile finds all of it in one place."""
-    return array(torch.cat((means2d, conics, opacities[:, None], half_height[:, None], values), dim=1))
+    leaning = -conics[:, 1:2] / conics[:, ::2]
+    return array(torch.cat((means2d, conics, opacities[:, None], levels[:, None], leaning, values), dim=1))
 
 
 def _shared_out(tile_offsets: np.ndarray) -> np.ndarray:
@@ -126,11 +145,11 @@ def _numbers(dtype: np.dtype) -> tuple[tuple, tuple]:
     degree = 6 if dtype == np.float32 else 11
     series = np.polynomial.Chebyshev.interpolate(lambda u: np.exp(-u), degree, domain=[0, 0.75])
     powers = series.convert(kind=np.polynomial.Polynomial).coef[::-1]
-    thresholds = (MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE, 0.0, 0.5, 1.0, 6.0, 0.125)
+    thresholds = (MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE, 0.0, 0.5, 1.0, 0.75)
     return tuple(dtype.type(n) for n in thresholds), tuple(dtype.type(c) for c in powers)
 
 
-@kernel()
+@kernel(fastmath=FUSED)
 def _composite(
     table,
     gaussian,
@@ -147,35 +166,38 @@ def _composite(
     last,
     median,
 ):
-    number = table.dtype.type
     channels = table.shape[1] - SHAPE
     for task in prange(len(tiles)):
         tile = tiles[task]
         near, end = tile_offsets[tile], tile_offsets[tile + 1]
-        scratch = np.empty((PLANES + channels) * PLANE, table.dtype)
-        rows = np.empty(TILE + 1, np.uint64)
-        for begin in range(pixel_offsets[tile], pixel_offsets[tile + 1], PLANE):
-            count = min(PLANE, pixel_offsets[tile + 1] - begin)
-            top = _place_pixels(pixels_px, begin, count, scratch, rows)
-            scratch[2 * PLANE :] = 0
-            scratch[2 * PLANE : 2 * PLANE + count] = 1
-            scratch[5 * PLANE : 5 * PLANE + count] = 1
-            for k in range(near, end):
-                if (k - near) % PATIENCE == 0 and not _any_open(scratch, np.uint64(count)):
+        scratch = np.empty((PLANES + channels) * GROUP, table.dtype)
+        chosen = np.empty(LAYERS, np.int64)
+        for begin in range(pixel_offsets[tile], pixel_offsets[tile + 1], GROUP):
+            count = min(GROUP, pixel_offsets[tile + 1] - begin)
+            box = _place_pixels(pixels_px, begin, count, scratch)
+            scratch[3 * GROUP :] = 0
+            scratch[2 * GROUP : 3 * GROUP] = -1
+            scratch[2 * GROUP : 2 * GROUP + count] = 1
+            k = near
+            while k < end and _any_open(scratch):
+                found = 0
+                while k < end and found < LAYERS:
+                    chosen[found] = k
+                    found += _touches(table[gaussian[k]], box)
+                    k += 1
+                if found == 0:
                     break
-                row = table[gaussian[k]]
-                first, stop = _reached(row, top, rows)
-                _weigh(scratch, row, number(k - near + 1), first, stop, numbers, series)
+                _weigh(scratch, _layers(table, gaussian, near, chosen, found), numbers, series)
                 for c in range(channels):
-                    _add_weighted(scratch, VALUES + np.uint64(c * PLANE), row[SHAPE + c], first, stop)
+                    _add_weighted(scratch, np.uint64((PLANES + c) * GROUP), _shown(table, gaussian, chosen, found, c))
             for i in range(count):
                 pixel = place[begin + i]
-                remaining[pixel], alpha[pixel] = scratch[2 * PLANE + i], scratch[7 * PLANE + i]
-                last[pixel] = int(scratch[4 * PLANE + i])
-                middle = int(scratch[6 * PLANE + i])
+                remaining[pixel], alpha[pixel] = abs(scratch[2 * GROUP + i]), scratch[8 * GROUP + i]
+                last[pixel] = int(scratch[3 * GROUP + i])
+                middle = int(scratch[9 * GROUP + i])
                 median[pixel] = gaussian[near + middle - 1] if middle > 0 else -1
                 for c in range(channels):
-                    out[pixel, c] = scratch[(PLANES + c) * PLANE + i]
+                    out[pixel, c] = scratch[(PLANES + c) * GROUP + i]
 
 
 @kernel(fastmath=ANY_ORDER)
@@ -196,55 +218,56 @@ def _composite_backward(
     series,
     slots,
 ):
-    number = table.dtype.type
     channels = table.shape[1] - SHAPE
+    quads = (channels + 3) // 4  # of channels that are summed side by side, the last filled up with zeros
     for task in prange(len(tiles)):
         tile = tiles[task]
         near = tile_offsets[tile]
-        scratch = np.empty((PLANES + channels) * PLANE, table.dtype)
-        rows = np.empty(TILE + 1, np.uint64)
-        for begin in range(pixel_offsets[tile], pixel_offsets[tile + 1], PLANE):
-            count = min(PLANE, pixel_offsets[tile + 1] - begin)
-            top = _place_pixels(pixels_px, begin, count, scratch, rows)
+        scratch = np.empty((PLANES + 4 * quads) * GROUP, table.dtype)
+        met = np.empty(tile_offsets[tile + 1] - near, np.int64)
+        chosen = np.empty(LAYERS, np.int64)
+        f = np.zeros(4 * quads, table.dtype)
+        for begin in range(pixel_offsets[tile], pixel_offsets[tile + 1], GROUP):
+            count = min(GROUP, pixel_offsets[tile + 1] - begin)
+            box = _place_pixels(pixels_px, begin, count, scratch)
+            scratch[2 * GROUP :] = 0
+            scratch[2 * GROUP : 3 * GROUP] = 1
             furthest = 0
             for i in range(count):
                 pixel = place[begin + i]
                 furthest = max(furthest, last[pixel])
-                scratch[2 * PLANE + i], scratch[4 * PLANE + i] = remaining[pixel], last[pixel]
-                scratch[6 * PLANE + i] = remaining[pixel] * grad_remaining[pixel]
+                scratch[2 * GROUP + i], scratch[3 * GROUP + i] = remaining[pixel], last[pixel]
+                scratch[8 * GROUP + i] = remaining[pixel] * grad_remaining[pixel]
                 for c in range(channels):
-                    scratch[(PLANES + c) * PLANE + i] = grad_out[pixel, c]
-            for k in range(near + furthest - 1, near - 1, -1):
-                row, learnt = table[gaussian[k]], slots[slot[k]]
-                first, stop = _reached(row, top, rows)
-                if first >= stop:
-                    continue
-                for i in range(first, stop):
-                    scratch[D + i] = row[SHAPE] * scratch[VALUES + i]
-                for c in range(1, channels):
-                    _add_product(scratch, VALUES + np.uint64(c * PLANE), row[SHAPE + c], first, stop)
-                _unweigh(scratch, row, number(k - near + 1), first, stop, numbers, series)
-                x, y = row[0], row[1]
-                s = sx = sy = sxx = sxy = syy = number(0)
-                for i in range(first, stop):
-                    v, dx, dy = scratch[V + i], scratch[X + i] - x, scratch[Y + i] - y
-                    s += v
-                    sx += v * dx
-                    sy += v * dy
-                    sxx += v * dx * dx
-                    sxy += v * dx * dy
-                    syy += v * dy * dy
-                learnt[0] -= row[2] * sx + row[3] * sy
-                learnt[1] -= row[3] * sx + row[4] * sy
-                learnt[2] += sxx * number(0.5)
-                learnt[3] += sxy
-                learnt[4] += syy * number(0.5)
-                learnt[5] -= s / row[5]
-                for c in range(channels):
-                    plane, total = VALUES + np.uint64(c * PLANE), number(0)
-                    for i in range(first, stop):
-                        total += scratch[W + i] * scratch[plane + i]
-                    learnt[LEARNT + c] += total
+                    scratch[(PLANES + c) * GROUP + i] = grad_out[pixel, c]
+            layers = 0
+            for k in range(near, near + furthest):
+                met[layers] = k
+                layers += _touches(table[gaussian[k]], box)
+            for behind in range(layers, 0, -LAYERS):
+                found = min(LAYERS, behind)
+                for j in range(found):
+                    chosen[j] = met[behind - 1 - j]
+                for j in range(found):
+                    f[:channels] = table[gaussian[chosen[j]], SHAPE:]
+                    for q in range(quads):
+                        _along(scratch, D[j], np.uint64((PLANES + 4 * q) * GROUP), f[4 * q : 4 * q + 4], q == 0)
+                _unweigh(scratch, _layers(table, gaussian, near, chosen, found), numbers, series)
+                for j in range(found):
+                    row, learnt = table[gaussian[chosen[j]]], slots[slot[chosen[j]]]
+                    s, sx, sy, sxx, sxy, syy = _moments(scratch, D[j], row[0], row[1])
+                    learnt[0] -= row[2] * sx + row[3] * sy
+                    learnt[1] -= row[3] * sx + row[4] * sy
+                    learnt[2] += sxx / 2
+                    learnt[3] += sxy
+                    learnt[4] += syy / 2
+                    learnt[5] -= s / row[5]
+                    for q in range(quads):
+                        f[4 * q], f[4 * q + 1], f[4 * q + 2], f[4 * q + 3] = _weighted(
+                            scratch, W[j], np.uint64((PLANES + 4 * q) * GROUP)
+                        )
+                    for c in range(channels):
+                        learnt[LEARNT + c] += f[c]
 
 
 @kernel()
@@ -256,49 +279,88 @@ def _sum_slots(slots, first_slot, learnt):
                 learnt[g, c] += slots[s, c]
 
 
-@inlined
-def _place_pixels(pixels_px, begin, count, scratch, rows):
-    """Fill X and Y with pixel centres, and `rows` with how many pixels lie above each row of the tile; its top."""
+@pixelwise
+def _place_pixels(pixels_px, begin, count, scratch):
+    """Fill X and Y with pixel centres, places beyond the last with the first; the box around them."""
     half = scratch.dtype.type(0.5)
-    top = pixels_px[begin, 1] // TILE * TILE
-    rows[:] = 0
-    for i in range(count):
-        x, y = pixels_px[begin + i, 0], pixels_px[begin + i, 1]
-        scratch[i], scratch[PLANE + i] = scratch.dtype.type(x) + half, scratch.dtype.type(y) + half
-        rows[y - top + 1] += np.uint64(1)
-    for row in range(TILE):
-        rows[row + 1] += rows[row]
-    return top
+    left = right = pixels_px[begin, 0]
+    top = bottom = pixels_px[begin, 1]
+    for i in range(GROUP):
+        here = begin + (i if i < count else 0)
+        x, y = pixels_px[here, 0], pixels_px[here, 1]
+        scratch[X + i], scratch[Y + i] = scratch.dtype.type(x) + half, scratch.dtype.type(y) + half
+        left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
+    return left + 0.5, right + 0.5, top + 0.5, bottom + 0.5
 
 
-@inlined
-def _reached(row, top, rows):
-    """Which of the tile's pixels lie in rows that the Gaussian reaches."""
-    middle, half = row[1] - top, row[6]
-    first = min(max(int(np.floor(middle - half)), 0), TILE)
-    stop = min(max(int(np.ceil(middle + half)), first), TILE)
-    return rows[first], rows[stop]
+@pixelwise
+def _touches(row, box):
+    """Whether the ellipse A dx² + 2 B dx dy + C dy² ≤ level meets the box.
+
+    The least of the form within the box is at the mean, or on a side that faces it.
+    """
+    x, y, A, B, C = float(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4])
+    left, right, top, bottom = box[0] - x, box[1] - x, box[2] - y, box[3] - y
+    dx, dy = min(max(0.0, left), right), min(max(0.0, top), bottom)
+    beside, above = min(max(row[8] * dx, top), bottom), min(max(row[7] * dy, left), right)
+    on_side = A * dx * dx + (2 * B * dx + C * beside) * beside
+    on_top = C * dy * dy + (2 * B * dy + A * above) * above
+    return not min(on_side, on_top) > row[6]
 
 
-@inlined
-def _any_open(scratch, count):
-    opened = scratch.dtype.type(0)
-    for i in range(count):
-        opened = max(opened, scratch[OPEN + i])
-    return opened > 0
+@pixelwise
+def _layers(table, gaussian, near, chosen, found):
+    """What of each chosen Gaussian weighs pixels, and its place in the tile's list; nothing beyond those found."""
+    return (
+        _layer(table[gaussian[chosen[0]]], chosen[0] - near + 1, True),
+        _layer(table[gaussian[chosen[min(1, found - 1)]]], chosen[min(1, found - 1)] - near + 1, found > 1),
+        _layer(table[gaussian[chosen[min(2, found - 1)]]], chosen[min(2, found - 1)] - near + 1, found > 2),
+        _layer(table[gaussian[chosen[found - 1]]], chosen[found - 1] - near + 1, found > 3),
+    )
 
 
-@inlined
-def _alpha(dx, dy, A, B, C, opacity, half, far, eighth, series):
-    """σ = ½ dᵀ A d, and o exp(-σ)."""
-    sigma = (A * dx * dx + C * dy * dy) * half + B * dx * dy
-    e = _horner((sigma if sigma < far else far) * eighth, series)
+@pixelwise
+def _layer(row, place, real):
+    number = row.dtype.type
+    half, eighth = number(0.5), number(0.125)
+    opacity = row[5] if real else number(0)
+    return row[0], row[1], row[2] * half * eighth, row[3] * eighth, row[4] * half * eighth, opacity, number(place)
+
+
+@pixelwise
+def _shown(table, gaussian, chosen, found, c):
+    """Channel c of each chosen Gaussian."""
+    column = SHAPE + c
+    first, second = table[gaussian[chosen[0]], column], table[gaussian[chosen[min(1, found - 1)]], column]
+    return first, second, table[gaussian[chosen[min(2, found - 1)]], column], table[gaussian[chosen[found - 1]], column]
+
+
+@summing
+def _any_open(scratch):
+    total = zero = scratch.dtype.type(0)
+    for i in range(PIXELS):
+        light = scratch[T + i]
+        total += light if light > zero else zero
+    return total > zero
+
+
+@pixelwise
+def _alpha(x, y, layer, numbers, series):
+    """o exp(-σ), without the clamp and with it; both 0 where they do not count."""
+    max_alpha, min_alpha, _, zero, _, _, far = numbers
+    mean_x, mean_y, a, b, c, opacity, _ = layer
+    dx, dy = x - mean_x, y - mean_y
+    u = (a * dx + b * dy) * dx + c * dy * dy
+    u = u if u < far else far
+    e = _horner(u if u >= zero else far, series)
     e *= e
     e *= e
-    return sigma, opacity * (e * e)
+    free = opacity * (e * e)
+    free = free if free >= min_alpha else zero
+    return free, free if free < max_alpha else max_alpha
 
 
-@inlined
+@pixelwise
 def _horner(u, c):
     if len(c) == 7:
         return (((((c[0] * u + c[1]) * u + c[2]) * u + c[3]) * u + c[4]) * u + c[5]) * u + c[6]
@@ -306,62 +368,109 @@ def _horner(u, c):
     return (((((high * u + c[6]) * u + c[7]) * u + c[8]) * u + c[9]) * u + c[10]) * u + c[11]
 
 
-@inlined
-def _weigh(scratch, row, place, first, stop, numbers, series):
-    """Fill W with the Gaussian's weights and move ALPHA, T, OPEN, LAST and MEDIAN on."""
-    number = scratch.dtype.type
-    max_alpha, min_alpha, min_transmittance, zero, half, one, far, eighth = numbers
-    x, y, A, B, C, opacity = row[0], row[1], row[2], row[3], row[4], row[5]
-    for i in range(first, stop):
-        dx, dy = scratch[X + i] - x, scratch[Y + i] - y
-        sigma, free = _alpha(dx, dy, A, B, C, opacity, half, far, eighth, series)
-        alpha = free if free < max_alpha else max_alpha
-        before, opened = scratch[T + i], scratch[OPEN + i]
-        counts = number((sigma >= zero) & (alpha >= min_alpha) & (opened > zero))
-        stays = number(before * (one - alpha) > min_transmittance)
-        adds = counts * stays
-        alpha *= adds
-        weight = alpha * before
-        scratch[W + i] = weight
-        scratch[ALPHA + i] += weight
-        scratch[T + i] = before * (one - alpha)
-        scratch[LAST + i] += adds * (place - scratch[LAST + i])
-        scratch[MEDIAN + i] += adds * number(before > half) * (place - scratch[MEDIAN + i])
-        scratch[OPEN + i] = opened * (one - counts * (one - stays))
-
-
-@inlined
-def _unweigh(scratch, row, place, first, stop, numbers, series):
-    """Fill W with the Gaussian's weights and V with ∂L/∂σ, and move T and R back in front of it.
-
-    A clamped opacity passes no gradient on.
+@pixelwise
+def _pass(x, y, state, layer, numbers, series):
+    """The weight of a Gaussian at a pixel, and the pixel's light (negated once it is finished), Σ w, last and median
+    behind it.
     """
-    number = scratch.dtype.type
-    max_alpha, min_alpha, _, zero, half, one, far, eighth = numbers
-    x, y, A, B, C, opacity = row[0], row[1], row[2], row[3], row[4], row[5]
-    for i in range(first, stop):
-        dx, dy = scratch[X + i] - x, scratch[Y + i] - y
-        sigma, free = _alpha(dx, dy, A, B, C, opacity, half, far, eighth, series)
-        alpha = free if free < max_alpha else max_alpha
-        alpha *= number((sigma >= zero) & (alpha >= min_alpha) & (place <= scratch[LAST + i]))
-        passing = one / (one - alpha)
-        before = scratch[T + i] * passing
-        weight = alpha * before
-        behind = scratch[R + i]
-        to_alpha = before * scratch[D + i] - behind * passing
-        scratch[T + i] = before
-        scratch[W + i] = weight
-        scratch[V + i] = -alpha * to_alpha * number(free <= max_alpha)
-        scratch[R + i] = behind + weight * scratch[D + i]
+    _, _, min_transmittance, zero, half, one, _ = numbers
+    light, total, last, median = state
+    _, alpha = _alpha(x, y, layer, numbers, series)
+    before = light if light > zero else zero
+    after = before * (one - alpha)
+    stays = after > min_transmittance
+    weight = alpha * before if stays else zero
+    last = layer[6] if weight > zero else last
+    middle = layer[6] if before > half else median
+    median = middle if weight > zero else median
+    return weight, (after if stays else -abs(light), total + weight, last, median)
 
 
-@inlined
-def _add_weighted(scratch, plane, value, first, stop):
-    for i in range(first, stop):
-        scratch[plane + i] += value * scratch[W + i]
+@pixelwise
+def _back(at, wanted, state, layer, numbers, series):
+    """The weight of a Gaussian at a pixel, ∂L/∂σ, and T and R in front of it. A clamped opacity passes no gradient."""
+    max_alpha, _, _, zero, _, one, _ = numbers
+    (x, y, last), (light, behind) = at, state
+    free, alpha = _alpha(x, y, layer, numbers, series)
+    alpha = alpha if layer[6] <= last else zero
+    passing = one / (one - alpha)
+    before = light * passing
+    weight = alpha * before
+    to_alpha = before * wanted - behind * passing
+    to_sigma = -alpha * to_alpha if free <= max_alpha else zero
+    return weight, to_sigma, (before, behind + weight * wanted)
 
 
-@inlined
-def _add_product(scratch, plane, value, first, stop):
-    for i in range(first, stop):
-        scratch[D + i] += value * scratch[plane + i]
+@pixelwise
+def _weigh(scratch, layers, numbers, series):
+    """Fill the planes W with the Gaussians' weights and move what pixels know on."""
+    for i in range(PIXELS):
+        x, y = scratch[X + i], scratch[Y + i]
+        state = scratch[T + i], scratch[ALPHA + i], scratch[LAST + i], scratch[MEDIAN + i]
+        scratch[W[0] + i], state = _pass(x, y, state, layers[0], numbers, series)
+        scratch[W[1] + i], state = _pass(x, y, state, layers[1], numbers, series)
+        scratch[W[2] + i], state = _pass(x, y, state, layers[2], numbers, series)
+        scratch[W[3] + i], state = _pass(x, y, state, layers[3], numbers, series)
+        scratch[T + i], scratch[ALPHA + i], scratch[LAST + i], scratch[MEDIAN + i] = state
+
+
+@pixelwise
+def _unweigh(scratch, layers, numbers, series):
+    """Fill the planes W with the Gaussians' weights, the planes D with ∂L/∂σ, and move T and R to before them."""
+    for i in range(PIXELS):
+        at = scratch[X + i], scratch[Y + i], scratch[LAST + i]
+        state = scratch[T + i], scratch[R + i]
+        scratch[W[0] + i], scratch[D[0] + i], state = _back(at, scratch[D[0] + i], state, layers[0], numbers, series)
+        scratch[W[1] + i], scratch[D[1] + i], state = _back(at, scratch[D[1] + i], state, layers[1], numbers, series)
+        scratch[W[2] + i], scratch[D[2] + i], state = _back(at, scratch[D[2] + i], state, layers[2], numbers, series)
+        scratch[W[3] + i], scratch[D[3] + i], state = _back(at, scratch[D[3] + i], state, layers[3], numbers, series)
+        scratch[T + i], scratch[R + i] = state
+
+
+@pixelwise
+def _add_weighted(scratch, plane, shown):
+    for i in range(PIXELS):
+        total = scratch[plane + i] + shown[0] * scratch[W[0] + i]
+        total = total + shown[1] * scratch[W[1] + i]
+        total = total + shown[2] * scratch[W[2] + i]
+        scratch[plane + i] = total + shown[3] * scratch[W[3] + i]
+
+
+@pixelwise
+def _along(scratch, plane, base, f, first):
+    """Fill a plane with D, or add to it what four channels contribute."""
+    a, b, c, d = f[0], f[1], f[2], f[3]
+    keep = scratch.dtype.type(0 if first else 1)
+    for i in range(PIXELS):
+        total = a * scratch[base + i] + b * scratch[base + PIXELS + i]
+        total += c * scratch[base + np.uint64(2) * PIXELS + i] + d * scratch[base + np.uint64(3) * PIXELS + i]
+        scratch[plane + i] = keep * scratch[plane + i] + total
+
+
+@summing
+def _moments(scratch, plane, x, y):
+    """Σ v, Σ v dx, Σ v dy, Σ v dx², Σ v dx dy, Σ v dy² of a plane v."""
+    s = sx = sy = sxx = sxy = syy = scratch.dtype.type(0)
+    for i in range(PIXELS):
+        v, dx, dy = scratch[plane + i], scratch[X + i] - x, scratch[Y + i] - y
+        vx, vy = v * dx, v * dy
+        s += v
+        sx += vx
+        sy += vy
+        sxx += vx * dx
+        sxy += vx * dy
+        syy += vy * dy
+    return s, sx, sy, sxx, sxy, syy
+
+
+@summing
+def _weighted(scratch, weights, base):
+    """Σ w g of four channels."""
+    a = b = c = d = scratch.dtype.type(0)
+    for i in range(PIXELS):
+        w = scratch[weights + i]
+        a += w * scratch[base + i]
+        b += w * scratch[base + PIXELS + i]
+        c += w * scratch[base + np.uint64(2) * PIXELS + i]
+        d += w * scratch[base + np.uint64(3) * PIXELS + i]
+    return a, b, c, d

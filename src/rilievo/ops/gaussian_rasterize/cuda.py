@@ -34,7 +34,7 @@ def bin_gaussians(
     width: int,
     height: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """As in `binning`, by the box around each Gaussian's radii."""
+    """As in `binning`, by the box around each Gaussian's radii, and with levels that rule nothing out."""
     n, columns, rows = len(means2d), tiles_across(width), tiles_across(height)
     limit = radii.new_tensor([columns, rows])
     low = torch.floor((means2d - radii) / TILE).clamp_min(0).long()
@@ -55,7 +55,7 @@ def bin_gaussians(
     tile_offsets, first_slot = torch.zeros_like(pixel_offsets), pixel_offsets.new_zeros(n + 1)
     tile_offsets[1:] = torch.bincount(tile, minlength=columns * rows).cumsum(0)
     first_slot[1:] = torch.bincount(owner, minlength=n).cumsum(0)
-    return owner[slot].int(), slot.int(), tile_offsets, first_slot, radii[:, 1].to(means2d.dtype)
+    return owner[slot].int(), slot.int(), tile_offsets, first_slot, torch.full_like(opacities, torch.inf)
 
 
 def composite(
@@ -63,7 +63,7 @@ def composite(
     conics: Tensor,
     opacities: Tensor,
     values: Tensor,
-    half_height: Tensor,
+    levels: Tensor,
     gaussian: Tensor,
     slot: Tensor,
     tile_offsets: Tensor,
@@ -92,7 +92,7 @@ def composite_backward(
     conics: Tensor,
     opacities: Tensor,
     values: Tensor,
-    half_height: Tensor,
+    levels: Tensor,
     gaussian: Tensor,
     slot: Tensor,
     tile_offsets: Tensor,

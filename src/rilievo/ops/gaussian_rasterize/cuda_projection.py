@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rilievo.geometry.so3 import matrix_from_quaternion
-from rilievo.ops.gaussian_rasterize.reference import MARGIN, MIN_COMPENSATION, jacobian
+from rilievo.ops.gaussian_rasterize.reference import MIN_COMPENSATION, jacobian, slope_limits
 
 
 def project_gaussians_backward(
@@ -38,9 +38,7 @@ def project_gaussians_backward(
     to_J = to_M @ W.T
 
     z, slopes = t[:, 2:], t[:, :2] / t[:, 2:]
-    size = t.new_tensor([width, height])
-    margin = MARGIN * size / (2 * focal)
-    low, high = -centre / focal - margin, (size - centre) / focal + margin
+    low, high = slope_limits(focal, centre, t.new_tensor([width, height]))
     held = torch.minimum(torch.maximum(slopes, low), high)
     tilt, stretch = to_J[:, :, 2], torch.diagonal(to_J[:, :, :2], dim1=1, dim2=2)
     to_slopes = focal * (grad_means2d[chosen] - tilt / z * ((low <= slopes) & (slopes <= high)))

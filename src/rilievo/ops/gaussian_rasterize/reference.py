@@ -98,17 +98,27 @@ def project_gaussians(
 def jacobian(centres: Tensor, fx: Tensor, fy: Tensor, cx: Tensor, cy: Tensor, width: int, height: int) -> Tensor:
     """Of (x, y, z) ↦ (fx x/z, fy y/z), with x/z and y/z held within the margin around the picture."""
     x, y, z = centres.unbind(-1)
-    margin_x, margin_y = MARGIN * width / (2 * fx), MARGIN * height / (2 * fy)
-    u = (x / z).clamp(-cx / fx - margin_x, (width - cx) / fx + margin_x)
-    v = (y / z).clamp(-cy / fy - margin_y, (height - cy) / fy + margin_y)
+    u, v = (x / z).clamp(*slope_limits(fx, cx, width)), (y / z).clamp(*slope_limits(fy, cy, height))
     o = torch.zeros_like(z)
     return torch.stack((fx / z, o, -fx * u / z, o, fy / z, -fy * v / z), dim=-1).unflatten(-1, (2, 3))
+
+
+def slope_limits(focal: Tensor, centre: Tensor, size: int | Tensor) -> tuple[Tensor, Tensor]:
+    """Between which x/z (or y/z) the Jacobian is the projection's own."""
+    margin = MARGIN * size / (2 * focal)
+    return -centre / focal - margin, (size - centre) / focal + margin
 
 
 def _reach(opacities: Tensor) -> Tensor:
     """Deviations within which α can reach MIN_ALPHA; 0 where it nowhere does."""
     visible = opacities >= MIN_ALPHA
     return torch.where(visible, (2 * torch.log(opacities / MIN_ALPHA)).sqrt().clamp_max(EXTENT), 0)
+
+
+def pixel_grid(size_px: tuple[int, int], device: torch.device) -> Tensor:
+    """Column and row of every pixel, row by row."""
+    columns, rows = (torch.arange(n, device=device) for n in size_px)
+    return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
 
 
 class Layers(NamedTuple):
@@ -166,8 +176,14 @@ def rasterize(
 
 def median(seen: Layers) -> Tensor:
     """The last Gaussian, of those that contribute, before which more than half of the light is left; -1 for none."""
-    if not len(seen.order):
-        return torch.full((len(seen.weights),), -1, dtype=torch.int64, device=seen.weights.device)
-    rank = torch.arange(1, len(seen.order) + 1, device=seen.weights.device)
-    last = (((seen.weights > 0) & (seen.transmittance > 0.5)) * rank).amax(dim=1)
-    return torch.where(last > 0, seen.order[last - 1], -1)
+    rank = median_rank(seen)
+    return torch.cat((seen.order.new_full((1,), -1), seen.order))[rank]
+
+
+def median_rank(seen: Layers) -> Tensor:
+    """How many Gaussians from the front it is the last of; 0 for none."""
+    count = seen.weights.shape[1]
+    if not count:
+        return torch.zeros(len(seen.weights), dtype=torch.int64, device=seen.weights.device)
+    rank = torch.arange(1, count + 1, device=seen.weights.device)
+    return (((seen.weights > 0) & (seen.transmittance > 0.5)) * rank).amax(dim=1)

@@ -1,4 +1,4 @@
-"""Projection, binning and compositing as torch operators, with one derivative each.
+"""Colours, projection, binning and compositing as torch operators, with one derivative each.
 
 Binning decides and has none. What a derivative needs again of the compositing is small: how much light was left at each
 pixel, and which Gaussian was its last.
@@ -10,12 +10,20 @@ import torch
 from torch import Tensor
 from torch.library import get_ctx
 
-from rilievo.ops.gaussian_rasterize import binning, cpu, projection
+from rilievo.ops.gaussian_rasterize import binning, colors, cpu, projection
 from rilievo.ops.library import operator
 
 
 def _like(tensor: Tensor, *shape: int | torch.SymInt, dtype: torch.dtype | None = None) -> Tensor:
     return tensor.new_empty(shape or tensor.shape, dtype=dtype)
+
+
+def _colored(means: Tensor, eye: Tensor, sh_dc: Tensor, *_: object) -> Tensor:
+    return _like(sh_dc)
+
+
+def _colored_backward(*args: Any) -> tuple[Tensor, ...]:
+    return _like(args[2]), _like(args[4]), _like(args[5])
 
 
 def _projected(means: Tensor, *_: object) -> tuple[Tensor, ...]:
@@ -44,11 +52,23 @@ def _composited_backward(*args: Any) -> tuple[Tensor, ...]:
     return tuple(_like(t) for t in args[2:6])
 
 
+view_colors = operator(colors.view_colors, fake=_colored)
+view_colors_backward = operator(colors.view_colors_backward, fake=_colored_backward)
 project_gaussians = operator(projection.project_gaussians, fake=_projected)
 project_gaussians_backward = operator(projection.project_gaussians_backward, fake=_projected_backward)
 bin_gaussians = operator(binning.bin_gaussians, fake=_pairs)
 composite = operator(cpu.composite, fake=_composited)
 composite_backward = operator(cpu.composite_backward, fake=_composited_backward)
+
+
+def _save_colors(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    *tensors, ctx.degree = inputs
+    ctx.save_for_backward(output, *tensors)
+
+
+def _view_colors(ctx: Any, grad: Tensor) -> tuple:
+    to_means, to_dc, to_rest = view_colors_backward(grad, *ctx.saved_tensors, ctx.degree)
+    return to_means, None, to_dc, to_rest, None
 
 
 def _save_projection(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -74,5 +94,6 @@ def _composite(ctx: Any, to_out: Tensor, to_alpha: Tensor, to_remaining: Tensor,
     return *composite_backward(to_out, to_remaining - to_alpha, *ctx.saved_tensors), *[None] * 8
 
 
+view_colors.register_autograd(_view_colors, setup_context=_save_colors)
 project_gaussians.register_autograd(_project_gaussians, setup_context=_save_projection)
 composite.register_autograd(_composite, setup_context=_save_compositing)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from rilievo.geometry.so3 import matrix_from_quaternion
-from rilievo.ops.gaussian_rasterize.reference import EXTENT, layers_of_alpha
+from rilievo.ops.gaussian_rasterize.reference import EXTENT, layers_of_alpha, median_rank, pixel_grid
 
 MIN_HALF_PX2 = 1e-4
 """An outline is at least this wide (its half extent, squared), in px²."""
@@ -116,8 +116,7 @@ def rasterize_surfels(
     width, height = size_px
     background = features.new_zeros(features.shape[1]) if background is None else background
     on_screen = (projection.means2d, projection.depths, projection.transforms, projection.normals, projection.radii)
-    columns, rows = (torch.arange(n, device=features.device) for n in size_px)
-    pixels_px = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
+    pixels_px = pixel_grid(size_px, features.device)
     at_once = max(1, CHUNK // max(1, len(opacities)))
     parts = [
         checkpoint(_composited, *on_screen, opacities, features, background, chunk, near, far, use_reentrant=False)
@@ -164,9 +163,7 @@ def _composited(
     mapped = torch.where(w > 0, far / (far - near) * (1 - near / z.masked_fill(w == 0, 1)), 0)
     passed, first, second = (_before(w * power) for power in (torch.ones_like(mapped), mapped, mapped * mapped))
     distortion = (w * (mapped * mapped * passed - 2 * mapped * first + second)).sum(dim=1)
-    counted = (w > 0) & (seen.transmittance > 0.5)
-    rank = (counted * torch.arange(1, len(order) + 1, device=w.device)).amax(dim=1) if len(order) else w.sum(1).long()
-    median = torch.cat((z.new_zeros(len(z), 1), z), dim=1).gather(1, rank[:, None])[:, 0]
+    median = torch.cat((z.new_zeros(len(z), 1), z), dim=1).gather(1, median_rank(seen)[:, None])[:, 0]
     colour = w @ features[order] + seen.remaining[:, None] * background
     return colour, w.sum(dim=1), w @ normals[order], (w * z.masked_fill(w == 0, 0)).sum(dim=1), median, distortion
 

@@ -13,6 +13,7 @@ from rilievo.engine.config_file import render
 from rilievo.engine.method import Artifact, Method
 from rilievo.engine.settings import FitConfig
 from rilievo.engine.workspace import Workspace
+from rilievo.stretch import Step
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class Config:
     """The network."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(steps=100))
     """Training."""
+    opens: Step = 40
+    """A moment of training."""
+    closes: Step = 80
+    """Another."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,7 @@ def ran(monkeypatch):
 def test_every_field_of_the_config_is_a_flag_over_the_presets_value(ran, capture, tmp_path, capsys):
     command = ["fit", "blob", str(capture), "-o", str(tmp_path / "run"), "--preset", "paper", "--net.width", "32"]
     assert main([*command, "--steps", "7", "--seed", "3"]) == 0
-    assert ran == [Config(NetConfig(32), dataclasses.replace(FitConfig(), steps=7, seed=3))]
+    assert ran == [Config(NetConfig(32), dataclasses.replace(FitConfig(), steps=7, seed=3), opens=1, closes=1)]
     stored = Workspace.open(tmp_path / "run")
     assert render(stored.config(Config)) == render(ran[0])
     assert stored.record.preset == "paper"
@@ -93,6 +98,15 @@ def test_a_resumed_run_starts_from_its_own_settings_and_may_be_longer(ran, captu
     assert main([*command, "--net.width", "32"]) == 0
     assert main([*command, "--resume", "--steps", "200"]) == 0
     assert ran[1] == dataclasses.replace(ran[0], fit=dataclasses.replace(ran[0].fit, steps=200))
+
+
+def test_steps_stretch_the_preset_but_not_a_moment_that_is_given_and_resuming_repeats_the_same_command(
+    ran, capture, tmp_path
+):
+    command = ["fit", "blob", str(capture), "-o", str(tmp_path / "run"), "--steps=50", "--closes", "45"]
+    assert main(command) == 0
+    assert main([*command, "--resume"]) == 0
+    assert ran == [Config(fit=FitConfig(steps=50), opens=20, closes=45)] * 2
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def parse_for(method: Method, argv: Sequence[str]) -> tuple[Options, Any]:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--preset", default="fast")
     first.add_argument("--resume", action="store_true")
+    first.add_argument("--steps", type=int)
     first.add_argument("--output", "-o", type=Path)
     try:
         known, _ = first.parse_known_args(list(argv))
@@ -118,6 +119,8 @@ def parse_for(method: Method, argv: Sequence[str]) -> tuple[Options, Any]:
     start = method.presets[known.preset]
     if known.resume and known.output is not None:
         start = Workspace.open(known.output).config(type(start))
+    elif known.steps is not None and known.steps > 0:
+        start = stretched(start, known.steps / start.fit.steps)  # what other flags say is meant as it stands
     arguments = dataclasses.make_dataclass(
         "Fit",
         [
@@ -127,10 +130,7 @@ def parse_for(method: Method, argv: Sequence[str]) -> tuple[Options, Any]:
     )
     arguments.__doc__ = method.summary
     parsed: Any = parse(f"fit {method.name}", arguments, argv)
-    config = parsed.config
-    if parsed.options.steps and not known.resume:
-        config = stretched(config, parsed.options.steps / config.fit.steps)
-    return parsed.options, with_shorthands(config, parsed.options)
+    return parsed.options, with_shorthands(parsed.config, parsed.options)
 
 
 def with_shorthands(config: Any, options: Options) -> Any:

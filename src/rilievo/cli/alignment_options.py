@@ -27,7 +27,8 @@ class AlignmentOptions:
     mask_meaning: Literal["object", "ignore"] | None = None
     """What lies outside a mask: nothing (object, the default), or what nobody knows (ignore)."""
     turntable: bool = False
-    """The camera stood still and the object turned about one axis; needs masks, or a plain background."""
+    """The camera stood still and the object turned about one axis: not only tried where photos look like it, but held
+    to. Masks help where the background has texture."""
     lenses: Literal["auto", "one", "each"] = "auto"
     """Which photos share intrinsics: those of one size and one EXIF setting, all of one size, none."""
     intrinsics: str | None = None

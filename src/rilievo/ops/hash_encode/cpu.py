@@ -70,10 +70,10 @@ def _locate(x, start, count, s, resolution, entries, hashed, rows, within):
             rows[4 * BLOCK + i], rows[5 * BLOCK + i] = r4, r4 + 1
             rows[6 * BLOCK + i], rows[7 * BLOCK + i] = r6, r6 + 1
     if not hashed:
-        for corner in range(8):
-            for i in range(corner * BLOCK, corner * BLOCK + count):
-                if rows[i] >= np.uint32(entries):  # on the far faces, and outside the cube
-                    rows[i] = np.int32(rows[i]) % top
+        for i in range(count):
+            if rows[i] >= np.uint32(top) or rows[7 * BLOCK + i] >= np.uint32(top):  # on the far faces, outside the cube
+                for corner in range(i, 8 * BLOCK, BLOCK):
+                    rows[corner] = np.int32(rows[corner]) % top
 
 
 @inlined

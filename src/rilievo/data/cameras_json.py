@@ -44,7 +44,7 @@ def list_cameras_json(folder: Path) -> Listing:
             judged = _frame(
                 folder, shared, entry, split, "camera_to_object" if object_frame else "camera_to_world", last
             )
-            (frames if isinstance(judged, Frame) else dropped).append(judged)  # type: ignore[arg-type]
+            (frames if isinstance(judged, Frame) else dropped).append(judged)  # type: ignore[arg-type]  # by its kind
     is_clip = len(frames) > 0 and all(frame.time is not None for frame in frames)
     points = read_points(folder / "points.ply") if (folder / "points.ply").is_file() else None
     return Listing(

@@ -62,7 +62,7 @@ def list_hypernerf(folder: Path) -> Listing:
                 dropped.append(Dropped(name, "metadata.json has no time of it"))
             else:
                 judged = _frame(folder, name, image, world, times[name], split)
-                (frames if isinstance(judged, Frame) else dropped).append(judged)  # type: ignore[arg-type]
+                (frames if isinstance(judged, Frame) else dropped).append(judged)  # type: ignore[arg-type]  # by its kind
     kind = "an iPhone capture (DyCheck)" if is_iphone else "a HyperNeRF capture"
     return Listing(
         f"{kind}, photos of rgb/{photos[1]}x",

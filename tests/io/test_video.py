@@ -1,5 +1,7 @@
 """What is written as a video is what is read back, but for the losses of H.264."""
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -53,3 +55,34 @@ def test_mistakes_are_told_in_a_sentence(tmp_path):
         list(read_video(tmp_path / "text.mp4"))
     with pytest.raises(UserError, match="expected a video"):
         list(read_video(tmp_path / "absent.mp4"))
+
+
+QUARTERS = {
+    "upright": ((1, 0), (0, 1)),
+    "clockwise": ((0, 1), (-1, 0)),
+    "upside down": ((-1, 0), (0, -1)),
+    "counterclockwise": ((0, -1), (1, 0)),
+    "mirrored": ((-1, 0), (0, 1)),
+}
+
+
+@pytest.mark.parametrize("turn", QUARTERS)
+def test_frames_of_a_phone_that_was_held_otherwise_are_upright(tmp_path, turn):
+    """The file's track header says how to show what the sensor stored."""
+    path = tmp_path / "phone.mp4"
+    write_video(path, frames(32, 48, 2), crf=1)
+    stored = next(iter(read_video(path)))
+    (a, b), (c, d) = QUARTERS[turn]
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 44
+    content[at : at + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    shown = next(iter(read_video(path)))
+    expected = {
+        "upright": stored,
+        "clockwise": np.rot90(stored, -1),
+        "upside down": np.rot90(stored, 2),
+        "counterclockwise": np.rot90(stored, 1),
+        "mirrored": stored[:, ::-1],
+    }
+    np.testing.assert_array_equal(shown, expected[turn])

@@ -1,5 +1,8 @@
 """Video files: H.264 in mp4, as every browser and player reads it; frames are 8-bit sRGB.
 
+A phone stores what its sensor saw and, beside it, the matrix by which a player turns it upright (ISO 14496-12, 6.2.2):
+pixel (x, y) is shown at (a x + c y, b x + d y), up to a shift. Frames are read as they are shown.
+
 PyAV is an optional part, since its wheel carries x264, which is under the GPL. Importing this file without it raises
 `UserError`.
 """
@@ -12,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
 
 from rilievo.errors import UserError, clear
 from rilievo.io.atomic import replacing
@@ -20,6 +23,7 @@ from rilievo.io.atomic import replacing
 try:
     import av
     from av.error import FFmpegError
+    from av.sidedata.sidedata import Type
 except ImportError as error:
     raise UserError(
         "video files: expected PyAV, an optional part, got none; "
@@ -54,13 +58,16 @@ def write_video(path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: f
 
 
 def read_video(path: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Decode the frames of the first video stream, one at a time. Raises `UserError` when there is none to read."""
+    """Decode the frames of the first video stream, one at a time, upright.
+
+    Raises `UserError` when there is none to read.
+    """
     try:
         with av.open(path) as container:
             if not container.streams.video:
                 raise clear(str(path), expected="a video", got="a file without a video stream", do="give another file")
             for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
+                yield _upright(frame.to_ndarray(format="rgb24"), _display_matrix(frame))
     except FFmpegError as error:
         got = error.strerror or "a damaged file"
         raise clear(str(path), expected="a video that can be decoded", got=got, do="give another file") from error
@@ -69,3 +76,20 @@ def read_video(path: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
 def _even(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "_h _w 3"]:
     height, width = frame.shape[:2]
     return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+def _display_matrix(frame: av.VideoFrame) -> Int32[np.ndarray, "2 2"]:
+    """Rows (a, b) and (c, d), in units of 1/65536; the identity where the file says nothing."""
+    for data in frame.side_data:  # type: ignore[attr-defined]  # the stub takes the container for one element
+        if data.type is Type.DISPLAYMATRIX:
+            return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
+    return np.eye(2, dtype=np.int32)
+
+
+def _upright(frame: UInt8[np.ndarray, "_h _w 3"], matrix: Int32[np.ndarray, "2 2"]) -> UInt8[np.ndarray, "h w 3"]:
+    """The frame as it is shown, by the nearest quarter turn and mirrored where the matrix mirrors."""
+    (a, b), (c, d) = matrix.tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        frame, a, d = frame.swapaxes(0, 1), c, b
+    rows, columns = slice(None, None, -1 if d < 0 else 1), slice(None, None, -1 if a < 0 else 1)
+    return np.ascontiguousarray(frame[rows, columns])

@@ -26,8 +26,8 @@ class Convert:
     """The layout to write."""
     downscale: float = 1.0
     """Shrink the photographs by this factor."""
-    mask_meaning: Literal["object", "ignore"] | None = None
-    """What lies outside a mask: nothing (object), or what nobody knows (ignore)."""
+    mask_meaning: Literal["object", "ignore", "moving"] | None = None
+    """What lies outside a mask: nothing (object), what nobody knows (ignore), or what stands still (moving)."""
 
 
 def command(argv: Sequence[str]) -> None:
@@ -40,3 +40,5 @@ def command(argv: Sequence[str]) -> None:
     print(describe(scene))
     convert.convert(scene, asked.output, asked.to)
     print(f"{asked.output}: {len(scene)} views in {asked.to} layout")
+    if missing := convert.left_out(scene, asked.to):
+        print(f"  left out, since that layout has no word for them: {', '.join(missing)}; --to nerfstudio keeps them")

@@ -12,9 +12,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
+
 from rilievo.data.depth_file import DepthFile, find_depth
 from rilievo.data.frame import Frame, Split
 from rilievo.data.scene import Scene
+from rilievo.data.stored import StoredImages
+from rilievo.flow.sampling import resize_flow
+from rilievo.io.flow_file import FlowFile, read_flow
+from rilievo.io.image import read_header
 
 ESTIMATED, MEASURED = "depth_mono", "depth"
 FLOW_FOLDERS = {1: "flow_fwd", -1: "flow_bwd"}
@@ -64,3 +71,32 @@ def told(scene: Scene) -> list[str]:
     if scene.flow_files is not None:
         notes.append(f"flow files: {sum(map(len, scene.flow_files))}")
     return notes
+
+
+def flow_beside(scene: Scene, i: int, to: str) -> FlowFile | None:
+    """Optical flow from photo `i` to the photo named `to`, in pixels at the size the scene has it; None without a file.
+
+    Flow that is as large as the photo's file shrinks with it. Raises `UserError` for flow of any other size, and as
+    `read_flow` does.
+    """
+    path = None if scene.flow_files is None else scene.flow_files[i].get(to)
+    if path is None:
+        return None
+    width, height = scene.cameras.sizes_px[i].tolist()
+    stored = _stored_size(scene, i)
+    held = read_flow(path)
+    if held.flow.shape[:2] == (height, width) or held.flow.shape[:2] != stored[::-1]:
+        return read_flow(path, size_px=(width, height))
+    valid = torch.from_numpy(held.valid).float()[..., None]
+    whole = F.interpolate(valid.permute(2, 0, 1)[None], (height, width), mode="area")[0, 0] > 0.999
+    return FlowFile(resize_flow(torch.from_numpy(held.flow), height, width).numpy(), whole.numpy())
+
+
+def _stored_size(scene: Scene, i: int) -> tuple[int, int]:
+    """Width and height of the file of photo `i`, turned as the scene has it."""
+    if not isinstance(scene.images, StoredImages):
+        width, height = scene.cameras.sizes_px[i].tolist()
+        return width, height
+    file = scene.images.files[i]
+    header = read_header(file.path)
+    return header.size_px if file.orient else header.stored_size_px

@@ -1,7 +1,8 @@
 """A capture written in another layout: COLMAP, nerfstudio or Blender, in the frame it was given in.
 
 The folder appears whole or not at all: it is written beside its final place and renamed. Photos that need no change are
-copied byte for byte, others become PNG. What a layout cannot hold is refused, never rounded away.
+copied byte for byte, others become PNG. What a layout cannot hold of the photos and their cameras is refused, never
+rounded away; what lies beside them and is left out (`left_out`) is told.
 """
 
 from __future__ import annotations
@@ -27,6 +28,19 @@ class Layout(StrEnum):
     COLMAP = "colmap"
     NERFSTUDIO = "nerfstudio"
     BLENDER = "blender"
+
+
+def left_out(scene: Scene, to: Layout | str) -> tuple[str, ...]:
+    """What lies beside the photos of a scene and has no place in a layout, in words for the user."""
+    if to == Layout.NERFSTUDIO:
+        return ()
+    beside = {
+        "times": scene.times is not None,
+        "depth": scene.depth_files is not None,
+        "flow": scene.flow_files is not None,
+        "masks of what moves": scene.moving is not None,
+    }
+    return tuple(name for name, there in beside.items() if there)
 
 
 def convert(scene: Scene, out: str | Path, to: Layout | str) -> Path:

@@ -2,13 +2,14 @@
 
 Poses are camera-to-world in OpenGL axes. Intrinsics stand beside the frames or in each of them. A nerfstudio
 `mask_path` means *ignore* by that format's definition: pixels where it is black train nothing. Alpha means *object*.
-Two keys are rilievo's own: `mask_meaning` ("object", "ignore", or "moving" for a clip), which says what `mask_path`
-means, and `time` in [0, 1] per frame (nerfstudio has it too). Depth is where `depth_file_path` says.
+Keys of rilievo's own are `mask_meaning` ("object", "ignore", or "moving" for a clip), which says what `mask_path`
+means, `time` in [0, 1] per frame (nerfstudio has it too), and `flow_file_paths`, the files of a frame's optical flow by
+the `file_path` of the frame it leads to. Depth is where `depth_file_path` says.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rilievo.data.depth_file import DepthFile
@@ -60,6 +61,7 @@ def list_transforms(folder: Path) -> Listing:
                 time=_time(entry, path),
                 split=splits.get(listed),
                 depth=_depth(folder, entry),
+                flows=_flows(folder, entry),
             )
         )
     return Listing(
@@ -98,6 +100,14 @@ def _depth(folder: Path, entry: dict[str, Any]) -> DepthFile | None:
         return None
     path = folder / listed
     return DepthFile(path, MILLI if path.suffix.lower() == ".png" else 1.0)
+
+
+def _flows(folder: Path, entry: dict[str, Any]) -> dict[str, Path]:
+    """Flow files by the names of the frames they lead to."""
+    listed = entry.get("flow_file_paths")
+    if not isinstance(listed, dict):
+        return {}
+    return {PurePosixPath(name).as_posix(): folder / str(path) for name, path in listed.items()}
 
 
 def _mask_meaning(content: dict[str, Any], frames: list[Frame], path: Path) -> MaskMeaning | None:

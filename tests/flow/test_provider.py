@@ -1,9 +1,13 @@
 """Flow methods by name: each finds a known motion of a textured picture."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from rilievo.errors import UserError
 from rilievo.flow.provider import PROVIDERS, provider
@@ -64,3 +68,70 @@ def test_padding_of_raft_is_the_published_one(shared):
         size, mode = name.split("_")
         height, width = map(int, size.split("x"))
         assert list(padding(height, width, top_too=mode == "sintel")) == example["left_right_top_bottom"], name
+
+
+class Shifting(torch.nn.Module):
+    """A network of PTLFlow's kind that finds three pixels to the left wherever blue turns into red."""
+
+    output_stride = 8
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, given):
+        first = given["images"][0, 0]
+        left = torch.where(first[0] > first[2], -3.0, 0.0)  # BGR: the first channel is blue
+        return {"flows": torch.stack((left, torch.zeros_like(left)))[None, None]}
+
+
+class Padding:
+    """What PTLFlow's adapter does, with padding to the right and below."""
+
+    def __init__(self, output_stride, input_size):
+        self.stride, self.size = output_stride, input_size
+
+    def prepare_inputs(self, images):
+        height, width = self.size
+        planes = torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2)[None].float() / 255
+        return {"images": F.pad(planes, (0, -width % self.stride, 0, -height % self.stride))}
+
+    def unscale(self, found):
+        height, width = self.size
+        assert found["images"].shape[-1] % self.stride == 0
+        return {"flows": found["flows"][..., :height, :width]}
+
+
+@pytest.fixture
+def ptlflow(monkeypatch):
+    def get_model(name):
+        if name != "flownet2":
+            raise ValueError(f"Unknown model name: {name}")
+        return Shifting()
+
+    monkeypatch.setitem(sys.modules, "ptlflow", SimpleNamespace(get_model=get_model))
+    monkeypatch.setitem(sys.modules, "ptlflow.utils", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "ptlflow.utils.io_adapter", SimpleNamespace(IOAdapter=Padding))
+
+
+def test_a_network_of_ptlflow_sees_bgr_and_its_padding_is_cut_off(ptlflow, tmp_path):
+    torch.save({"state_dict": {"weight": torch.zeros(1)}}, tmp_path / "flownet2.ckpt")
+    photo = np.zeros((10, 13, 3), np.uint8)
+    photo[:, :5, 2], photo[:, 5:, 0] = 200, 200
+    flow = provider("ptlflow/flownet2", tmp_path / "flownet2.ckpt")(photo, photo)
+    assert flow.shape == (10, 13, 2)
+    assert (flow[:, :5, 0] == -3).all()
+    assert not flow[:, 5:].any()
+
+
+def test_what_ptlflow_lacks_is_told(ptlflow, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="checkpoint of that network"):
+        provider("ptlflow/flownet2")
+    torch.save({"state_dict": {"other": torch.zeros(1)}}, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match="the weights of flownet2"):
+        provider("ptlflow/flownet2", tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match="a network of PTLFlow"):
+        provider("ptlflow/psychic", tmp_path / "a.ckpt")
+    monkeypatch.setitem(sys.modules, "ptlflow", None)
+    with pytest.raises(UserError, match="pip install ptlflow"):
+        provider("ptlflow/flownet2", tmp_path / "a.ckpt")

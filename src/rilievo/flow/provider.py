@@ -2,7 +2,8 @@
 
 A provider takes two photographs of one size and returns float32 [h, w, 2], pixels to the right and down from the first
 to the second. `dis` (dense inverse search, Kroeger et al. 2016, arXiv:1603.03590) is the default: fractions of a second
-on a CPU. Learned flow (RAFT, FlowNet) comes from torchvision with weights from a file (`raft`), or from flow files.
+on a CPU. Learned flow has weights from a file: RAFT by torchvision (`raft`), RAFT, FlowNet and many more by PTLFlow
+(`ptlflow/raft`, `ptlflow/flownet2`, …).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from jaxtyping import Float32, UInt8
 
 from rilievo.errors import clear
 
-DEFAULT, LEARNED = "dis", "raft"
+DEFAULT, LEARNED, PTLFLOW = "dis", "raft", "ptlflow/"
 
 Photo = UInt8[np.ndarray, "h w 3"]
 Flow = Float32[np.ndarray, "h w 2"]
@@ -25,7 +26,8 @@ FlowProvider = Callable[[Photo, Photo], Flow]
 
 
 def provider(name: str = DEFAULT, weights: Path | None = None) -> FlowProvider:
-    """The provider of that name: dis, farneback, lucas-kanade, tvl1, horn-schunck, or raft, which needs `weights`.
+    """The provider of that name: dis, farneback, lucas-kanade, tvl1, horn-schunck, or raft and ptlflow/NETWORK, which
+    need `weights`.
 
     Raises `UserError` for an unknown name, or when the library or the weights behind it are missing.
     """
@@ -33,10 +35,14 @@ def provider(name: str = DEFAULT, weights: Path | None = None) -> FlowProvider:
         from rilievo.flow.raft import torchvision_raft
 
         compute: FlowProvider = torchvision_raft(weights)
+    elif name.startswith(PTLFLOW):
+        from rilievo.flow.ptlflow import ptlflow_network
+
+        compute = ptlflow_network(name.removeprefix(PTLFLOW), weights)
     elif name in PROVIDERS:
         compute = PROVIDERS[name]()
     else:
-        known = " or ".join([*PROVIDERS, LEARNED])
+        known = " or ".join([*PROVIDERS, LEARNED, f"{PTLFLOW}NETWORK"])
         raise clear("flow method", expected=known, got=name, do=f"{DEFAULT} needs no weights")
 
     def checked(first: UInt8[np.ndarray, "h w 3"], second: UInt8[np.ndarray, "_h _w 3"]) -> Flow:

@@ -3,7 +3,7 @@
 import torch
 
 from rilievo.geometry import so3
-from rilievo.motion.turning import quaternion_product, rotation_of, turning
+from rilievo.motion.turning import cells, quaternion_product, rotation_of, turning
 
 
 def draw(*shape, seed=0):
@@ -34,6 +34,14 @@ def test_a_rigid_thing_turns_by_its_own_rotation_whatever_its_canonical_shape():
     poses = [lambda y, R=R: warp(y) @ R.mT + 1 for R in (first, second)]
     q, p = (so3.matrix_from_quaternion(turning(f, y, f(y), 1e-5)) for f in poses)
     torch.testing.assert_close(p @ q.mT, (second @ first.mT).expand(20, 3, 3), atol=1e-4, rtol=0)
+
+
+def test_each_point_lies_in_its_cell_and_no_cell_is_empty():
+    x, side = draw(500, 3, seed=8), 0.3
+    middles, of = cells(x, side)
+    assert ((x - middles[of]).abs() <= side / 2 + 1e-9).all()
+    assert torch.equal(of.unique(), torch.arange(len(middles)))
+    assert len(middles.unique(dim=0)) == len(middles)
 
 
 def test_product_of_quaternions_is_the_product_of_rotations():

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rilievo.geometry import so3
@@ -33,6 +33,23 @@ def turning(
     aside = x + step * torch.eye(3, dtype=x.dtype, device=x.device)[:, None]  # [3, n, 3]
     J = ((f(aside.flatten(0, 1)).view_as(aside) - fx) / step).permute(1, 2, 0)
     return so3.quaternion_from_matrix(rotation_of(J))
+
+
+@torch.no_grad()
+def cells(x: Float[Tensor, "n 3"], side: float) -> tuple[Float[Tensor, "m 3"], Int[Tensor, "n"]]:
+    """Centres of the cubes of a lattice that hold any of the points, and which of them holds each.
+
+    Neighbours turn nearly alike, so that a turn found once per cube does for all points in it. Cubes three times as wide
+    as points on a surface are apart are a tenth as many.
+    """
+    corner = (x / side).floor().long()
+    least = corner.amin(0)
+    width = (corner.amax(0) - least + 1).tolist()
+    a, b, c = (corner - least).unbind(-1)
+    held, of = ((a * width[1] + b) * width[2] + c).unique(return_inverse=True)
+    row = held // width[2]
+    middles = torch.stack((row // width[1], row % width[1], held % width[2]), dim=-1) + least
+    return (middles.to(x) + 0.5) * side, of
 
 
 def rotation_of(J: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3 3"]:

@@ -26,7 +26,7 @@ from rilievo.gaussians.cloud import GaussianCloud
 from rilievo.gaussians.rows import Gaussians
 from rilievo.geometry.mesh import TriMesh
 from rilievo.motion.pair_table import UnitBox
-from rilievo.motion.turning import quaternion_product, turning
+from rilievo.motion.turning import cells, quaternion_product, turning
 from rilievo.renderers.splat import SplatRender, render_splats
 
 from .config import ModgsConfig
@@ -37,6 +37,8 @@ JUDGES = 8
 """Gaussians around a point that decide whether it moves."""
 TURN_STEP = 0.02
 """Over which the motion's rotation is felt, in half sides of the box of what moves."""
+TURN_CELL = 0.05
+"""Side of the cells whose Gaussians turn alike, in the same unit."""
 SOLID = 0.1
 """Opacity from which they have a say."""
 
@@ -83,10 +85,7 @@ class ModgsModel(GaussianModel):
         if len(moving):
             carried["means"] = self.to_time(moving.means, time)
             if self.config.turn:
-                turned = turning(
-                    lambda y: self.to_time(y, time), moving.means, carried["means"], TURN_STEP / float(self.scale)
-                )
-                carried["quats"] = quaternion_product(turned, moving.quats)
+                carried["quats"] = quaternion_product(self._turned(moving.means, time), moving.quats)
         return GaussianCloud.concatenate([GaussianCloud(**carried), self.still.cloud])
 
     def forward(self, camera: Cameras, time: float, background: Float[Tensor, "3"] | None = None) -> SplatRender:
@@ -170,6 +169,13 @@ class ModgsModel(GaussianModel):
             background=background,
             antialiased=self.config.antialiased,
         )
+
+    @torch.no_grad()
+    def _turned(self, y: Float[Tensor, "n 3"], time: float) -> Float[Tensor, "n 4"]:
+        """How canonical points are turned at a time, as quaternions: as the middle of the cell around each is."""
+        unit = 1 / float(self.scale)
+        middles, of = cells(y, TURN_CELL * unit)
+        return turning(lambda at: self.to_time(at, time), middles, self.to_time(middles, time), TURN_STEP * unit)[of]
 
     def _moves(self, points: Float[Tensor, "n 3"], time: float) -> Bool[Tensor, "n"]:
         """Whether most of the solid Gaussians around a point are moving ones."""

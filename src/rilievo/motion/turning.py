@@ -39,8 +39,8 @@ def turning(
 def cells(x: Float[Tensor, "n 3"], side: float) -> tuple[Float[Tensor, "m 3"], Int[Tensor, "n"]]:
     """Centres of the cubes of a lattice that hold any of the points, and which of them holds each.
 
-    Neighbours turn nearly alike, so that a turn found once per cube does for all points in it. Cubes three times as wide
-    as points on a surface are apart are a tenth as many.
+    Neighbours turn nearly alike, so that a turn found once per cube does for all points in it. Cubes three times as
+    wide as points on a surface are apart are a tenth as many.
     """
     corner = (x / side).floor().long()
     least = corner.amin(0)

@@ -12,9 +12,11 @@ from rilievo.data.load import load_scene
 from rilievo.engine import config_file
 from rilievo.engine.fit import fit as train
 from rilievo.engine.schedules import Constant
+from rilievo.engine.settings import MlpConfig
 from rilievo.engine.workspace import Workspace
-from rilievo.methods.nero_shape.config import PRESETS, NeroShapeConfig
+from rilievo.methods.nero_shape.config import PRESETS, DenseConfig, NeroShapeConfig
 from rilievo.methods.nero_shape.module import NeroShapeModule
+from rilievo.methods.nero_shape.published import PublishedModule
 
 RESOLUTION = 48
 
@@ -69,3 +71,26 @@ def test_faint_samples_change_the_picture_by_less_than_a_grey_level(learned):
     model.config = dataclasses.replace(model.config, shaded_weight=0.0)
     assert (model.render(cameras, 0).rgb - spared).abs().max() < 4 / 255
     assert torch.isfinite(spared).all()
+
+
+def test_the_published_networks_learn_and_are_a_ball_at_first(capture, tmp_path):
+    paper = PRESETS["paper"]
+    config = dataclasses.replace(
+        paper,
+        dense=DenseConfig(even=8, more=8, rounds=2, beyond=4),
+        fit=dataclasses.replace(paper.fit, steps=2, rays=16, max_rays=16, log_every=1, preview_every=100),
+        color=MlpConfig(width=16),
+        lights=dataclasses.replace(paper.lights, network=MlpConfig(width=16)),
+        occlusion_start=0,
+        photographer=True,
+    )
+    scene = load_scene(capture).normalised()
+    module = train(PublishedModule(config, scene), scene, config.fit, Workspace(tmp_path))
+    lines = [line.split(",") for line in (tmp_path / "log" / "metrics.csv").read_text().splitlines()]
+    numbers = dict(zip(lines[0], map(float, lines[1])))
+    assert {"loss/rgb_charbonnier", "loss/eikonal", "loss/start", "loss/occlusion"} <= numbers.keys()
+    assert np.isfinite(list(numbers.values())).all()
+    seen = module.model.render(scene.cameras.resized(width=6), 0)
+    assert seen.rgb.isfinite().all()
+    mesh = module.model.extract_mesh(24)
+    np.testing.assert_allclose(np.linalg.norm(mesh.vertices, axis=-1), config.sphere_radius, atol=0.3)

@@ -15,22 +15,28 @@ if TYPE_CHECKING:
     from rilievo.engine.workspace import Workspace
 
     from .model import NeroShapeModel
+    from .published import PublishedModel
 
 
 def run(config: NeroShapeConfig, workspace: Workspace) -> None:
     from rilievo.engine.fit import fit  # torch wakes up here, not for --help
 
     from .module import NeroShapeModule
+    from .published import PublishedModule
 
     scene = workspace.scene.normalised()
-    fit(NeroShapeModule(config, scene), scene, config.fit, workspace)
+    made = PublishedModule if config.networks == "published" else NeroShapeModule
+    fit(made(config, scene), scene, config.fit, workspace)
 
 
-def load(config: NeroShapeConfig, scene: Scene, checkpoint: Path) -> NeroShapeModel:
+def load(config: NeroShapeConfig, scene: Scene, checkpoint: Path) -> NeroShapeModel | PublishedModel:
     from rilievo.engine.checkpoint import load_model
 
     from .model import NeroShapeModel
+    from .published import PublishedModel
 
+    if config.networks == "published":
+        return load_model(PublishedModel(config), checkpoint)
     return load_model(NeroShapeModel(config, scene), checkpoint)
 
 

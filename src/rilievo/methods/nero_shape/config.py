@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
+from rilievo.engine.distance_config import DistanceConfig, DistanceLosses
 from rilievo.engine.schedules import Constant, Schedule
 from rilievo.engine.settings import (
     BackgroundConfig,
@@ -13,12 +15,11 @@ from rilievo.engine.settings import (
     OccupancyConfig,
     OptimConfig,
 )
-from rilievo.methods.neus.config import NeusConfig, NeusLosses
 from rilievo.stretch import Step
 
 
 @dataclass(frozen=True)
-class NeroShapeLosses(NeusLosses):
+class NeroShapeLosses(DistanceLosses):
     """Weights of the losses; those at zero are not computed."""
 
     rgb_charbonnier: Schedule = Constant(1.0)
@@ -27,6 +28,8 @@ class NeroShapeLosses(NeusLosses):
     """The network that says what is hidden, against rays marched through the distance field."""
     colorless_light: Schedule = Constant(0.0)
     """Diffuse light without a colour of its own, so that colour goes to the albedo."""
+    start: Schedule = Constant(1.0)
+    """Of the published networks: empty beyond the unit sphere, matter at its centre, for a thousand steps."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,21 @@ class LightConfig:
 
 
 @dataclass(frozen=True)
-class NeroShapeConfig(NeusConfig):
+class DenseConfig:
+    """Samples on each ray of the published networks."""
+
+    even: int = 64
+    """Evenly, within the unit sphere."""
+    more: int = 64
+    """Where a surface may be."""
+    rounds: int = 4
+    """In which these are found."""
+    beyond: int = 32
+    """Outside, ever farther apart."""
+
+
+@dataclass(frozen=True)
+class NeroShapeConfig(DistanceConfig):
     """A distance field in the unit ball that is seen by the light it reflects, and what lies behind."""
 
     losses: NeroShapeLosses
@@ -65,6 +82,11 @@ class NeroShapeConfig(NeusConfig):
     """Rays marched for that in each step."""
     occlusion_distance: float = 0.01
     """They start this near to the surface, in region radii."""
+    networks: Literal["grid", "published"] = "grid"
+    """A hash grid, small networks and an occupancy grid; or the published ones, with as many samples on every ray, for
+    which the settings of grids, distance network and background have no meaning."""
+    dense: DenseConfig = DenseConfig()
+    """Samples on each ray of the published networks."""
 
 
 FAST = NeroShapeConfig(
@@ -107,4 +129,20 @@ SMOKE = replace(
 )
 """Seconds; for tests."""
 
-PRESETS = {"fast": FAST, "smoke": SMOKE}
+PAPER = NeroShapeConfig(
+    fit=FitConfig(steps=300_000, samples=0, rays=512, max_rays=512, checkpoint_every=5000, preview_every=10_000),
+    optim=OptimConfig(rate=5e-4, warmup_steps=5000, final=0.05),
+    losses=NeroShapeLosses(rgb_mse=Constant(0.0)),
+    grid=HashGridConfig(),
+    networks="published",
+    color=MlpConfig(width=256, hidden=3),
+    lights=LightConfig(network=MlpConfig(width=256, hidden=3), place_octaves=8, max_exponent=0.0),
+    cos_anneal_steps=50_000,
+    occlusion_start=20_000,
+    occlusion_points=2048,
+    occupancy=OccupancyConfig(update_every=1 << 30),
+    background_color="white",
+)
+"""The published networks, samples and schedules: hours on a GPU."""
+
+PRESETS = {"fast": FAST, "paper": PAPER, "smoke": SMOKE}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -91,6 +92,18 @@ class DenseRender:
     sdf: Float[Tensor, "inner"]
     sdf_grad: Float[Tensor, "inner 3"]
     appearance: Appearance
+    all_points: Float[Tensor, "n 3"]
+    """Of all samples, inside and out."""
+    opacity: Float[Tensor, "r"]
+    """Weight of the samples in the ball."""
+    distance: Float[Tensor, "r"]
+    """Σ w t over these."""
+    normals: Float[Tensor, "r 3"]
+    """Σ w n over these."""
+
+    @property
+    def n_samples(self) -> int:
+        return self.inner.numel()
 
 
 def render_dense(
@@ -122,8 +135,24 @@ def render_dense(
     color = color.masked_scatter(beyond[..., None], far_color)
     offsets = _even_offsets(t)
     weights, _ = weights_from_alpha(alpha.flatten(), offsets)
-    rgb = accumulate(weights, color.flatten(0, 1), offsets)
-    return DenseRender(rgb, weights.view_as(t), inner, within, heading, sdf, gradient, appearance)
+    middle = (t + dt / 2)[..., None]
+    normals = torch.zeros_like(points).masked_scatter(inner[..., None], F.normalize(gradient, dim=-1))
+    shown = torch.cat([color, torch.cat([torch.ones_like(middle), middle, normals], -1) * inner[..., None]], -1)
+    seen = accumulate(weights, shown.flatten(0, 1), offsets)
+    return DenseRender(
+        rgb=seen[:, :3],
+        weights=weights.view_as(t),
+        inner=inner,
+        points=within,
+        directions=heading,
+        sdf=sdf,
+        sdf_grad=gradient,
+        appearance=appearance,
+        all_points=points.flatten(0, 1),
+        opacity=seen[:, 3],
+        distance=seen[:, 4],
+        normals=seen[:, 5:],
+    )
 
 
 def _along(sdf_fn: LevelFn, origins: Tensor, directions: Tensor, t: Tensor) -> Tensor:

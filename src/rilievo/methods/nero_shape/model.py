@@ -1,4 +1,4 @@
-"""From rays to colour, depth and normals: the surface of NeuS in the unit ball, seen by the light it reflects."""
+"""From rays to colour, depth and normals: a signed distance in the unit ball, seen by the light it reflects."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ from torch import Tensor
 from rilievo.cameras.camera import Cameras
 from rilievo.cameras.rays import Rays
 from rilievo.data.scene import Scene
-from rilievo.engine.method import Rendering
-from rilievo.engine.render import render_rays
-from rilievo.geometry.box import ray_ball
-from rilievo.methods.neus.model import RADIUS, NeusModel, NeusRender
+from rilievo.engine.distance_model import DistanceModel, DistanceRender
+from rilievo.ops.packed import PackedSamples
 from rilievo.renderers.occlusion import counts_for_occlusion, find_crossings
-from rilievo.renderers.surface import alpha_of_distances
-from rilievo.renderers.volume import march_visible
 from rilievo.shading.appearance import Appearance, shade
 from rilievo.shading.color import linear_to_srgb
 from rilievo.shading.photographer import photographer_frame
@@ -26,19 +22,15 @@ from .render import GlossyRender, ShadeFn, render_glossy
 from .texture import GlossyTexture
 
 
-class NeroShapeModel(NeusModel):
+class NeroShapeModel(DistanceModel):
     """Distance, sharpness, occupancy and background as in NeuS; material and light instead of a colour network."""
 
     config: NeroShapeConfig
-    texture: GlossyTexture  # type: ignore[assignment]  # another network in the same place
+    texture: GlossyTexture
     reflectance: Tensor
 
     def __init__(self, config: NeroShapeConfig, scene: Scene) -> None:
         super().__init__(config, scene)
-        generator = torch.Generator().manual_seed(config.fit.seed + 1)
-        self.texture = GlossyTexture(
-            config.color, config.lights, config.features, photographer=config.photographer, generator=generator
-        )
         self.register_buffer("reflectance", reflectance_table().clone(), persistent=False)
 
     def forward(
@@ -49,29 +41,21 @@ class NeroShapeModel(NeusModel):
         *,
         early_stop: float | None = None,
         photographer_from_world: Float[Tensor, "r 3 4"] | None = None,
-    ) -> NeusRender:
+    ) -> DistanceRender:
         """Surface over the learned background, or over the colour `behind`."""
-        near, far = ray_ball(rays.origins, rays.directions, torch.zeros_like(rays.origins[0]), RADIUS)
-        hit = far > 0
-        near, far = torch.where(hit, near.clamp_min(0), 0), torch.where(hit, far, 0)
-        inv_s = self.sharpness.inv_s
-        if early_stop is None:
-            samples = self._march(rays, near, far, jitter)
-        else:
-            glance = alpha_of_distances(self.geometry.sdf, inv_s)
-            samples, _ = march_visible(rays, near, far, self._march, glance, early_stop=early_stop, jitter=jitter)
-        surface = render_glossy(
-            rays,
-            samples,
-            self._sdf_fn,
-            self._shade_fn(rays, photographer_from_world),
-            inv_s,
-            self.cos_anneal,
-            min_weight=self.config.shaded_weight,
-        )
-        return self._over_background(
-            rays, surface, torch.where(hit, far, self.config.outside.near), behind, len(samples), jitter
-        )
+
+        def surface(rays: Rays, samples: PackedSamples) -> GlossyRender:
+            return render_glossy(
+                rays,
+                samples,
+                self._sdf_fn,
+                self._shade_fn(rays, photographer_from_world),
+                self.sharpness.inv_s,
+                self.cos_anneal,
+                min_weight=self.config.shaded_weight,
+            )
+
+        return self._see(rays, behind, jitter, early_stop, surface)
 
     def occlusion_targets(self, out: GlossyRender, rays: Rays, count: int) -> tuple[Tensor, Tensor]:
         """Predicted and marched probability [count, 1] that the mirror direction is blocked, at up to `count` of the
@@ -88,30 +72,19 @@ class NeroShapeModel(NeusModel):
         )
         return seen.incoming.occlusion[chosen], crossings.probability
 
-    def render(self, cameras: Cameras, index: int, time: float | None = None) -> Rendering:
-        """The view of a camera; what no surface and no background covers is white."""
-        device = next(self.parameters()).device
-        frame = None
+    def _build_texture(self, generator: torch.Generator) -> GlossyTexture:
+        config = self.config
+        return GlossyTexture(
+            config.color, config.lights, config.features, photographer=config.photographer, generator=generator
+        )
+
+    def _look(self, rays: Rays, index: int, cameras: Cameras) -> DistanceRender:
+        frames = None
         if self.config.photographer:
-            frame = photographer_frame(cameras.cam_from_world[index : index + 1, :3].float()).to(device)
-
-        def look(rays: Rays) -> dict[str, Tensor]:
-            out = self(
-                rays,
-                torch.ones(3, device=device),
-                early_stop=1e-3,
-                photographer_from_world=None if frame is None else frame.expand(len(rays), 3, 4),
-            )
-            surface = out.surface
-            picture = {
-                "rgb": out.rgb,
-                "opacity": surface.opacity,
-                "distance": surface.distance,
-                "normals": surface.normals,
-            }
-            return picture | ({"background": out.behind} if self.outside is not None else {})
-
-        return render_rays(look, cameras, index, device)
+            frame = photographer_frame(cameras.cam_from_world[index : index + 1, :3].float())
+            frames = frame.to(rays.origins).expand(len(rays), 3, 4)
+        white = torch.ones(3, device=rays.origins.device)
+        return self(rays, white, early_stop=1e-3, photographer_from_world=frames)
 
     def _shade_fn(self, rays: Rays, photographer_from_world: Tensor | None) -> ShadeFn:
         def look(points: Tensor, normals: Tensor, features: Tensor, ray: Tensor) -> Appearance:
@@ -122,19 +95,6 @@ class NeroShapeModel(NeusModel):
             )
 
         return look
-
-    def _over_background(
-        self, rays: Rays, surface: GlossyRender, start: Tensor, behind: Tensor, n_samples: int, jitter: Tensor | None
-    ) -> NeusRender:
-        background, shown = None, behind.expand_as(surface.rgb)
-        if self.outside is not None:
-            end = torch.full_like(start, self.config.outside.far)
-            through = self.outside.march(rays, start, end, jitter)
-            background = self.outside(rays, through)
-            shown = background.rgb + behind * (1 - background.opacity[:, None])
-            n_samples += len(through)
-        rgb = surface.rgb + shown * (1 - surface.opacity[:, None])
-        return NeusRender(rgb, surface, background, shown, n_samples)
 
     def _surface_color(self, points: Tensor, normals: Tensor) -> Tensor:
         """The albedo, as files hold colours: what is left when the light is taken away."""

@@ -6,12 +6,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rilievo.data.scene import Scene
-from rilievo.engine.ray_module import RayModule
+from rilievo.engine.distance_model import DistanceRender
+from rilievo.engine.distance_module import DistanceModule
 from rilievo.engine.ray_sampler import RayBatch
 from rilievo.losses import glossy
 from rilievo.losses.color import charbonnier
-from rilievo.methods.neus.model import NeusRender
-from rilievo.methods.neus.module import NeusModule
 from rilievo.shading.photographer import photographer_frame
 
 from .config import NeroShapeConfig
@@ -19,14 +18,14 @@ from .model import NeroShapeModel
 from .render import GlossyRender
 
 
-class NeroShapeModule(NeusModule):
+class NeroShapeModule(DistanceModule):
     """Trains a `NeroShapeModel` on the training views of a normalised scene."""
 
     model: NeroShapeModel
     config: NeroShapeConfig
 
     def __init__(self, config: NeroShapeConfig, scene: Scene) -> None:
-        RayModule.__init__(self, NeroShapeModel(config, scene), scene, config)
+        super().__init__(NeroShapeModel(config, scene), scene, config)
         self.frames: Tensor
         self.register_buffer(
             "frames", photographer_frame(scene.cameras.cam_from_world[:, :3].float()), persistent=False
@@ -37,11 +36,11 @@ class NeroShapeModule(NeusModule):
         del rates["texture"]
         return rates | {"texture": self.config.lights.rate}
 
-    def render_batch(self, batch: RayBatch) -> NeusRender:
+    def render_batch(self, batch: RayBatch) -> DistanceRender:
         frames = self.frames[batch.view] if self.config.photographer else None
         return self.model(batch.rays, batch.background, batch.jitter, photographer_from_world=frames)
 
-    def losses(self, batch: RayBatch, out: NeusRender, step: int) -> dict[str, Float[Tensor, "_"]]:
+    def losses(self, batch: RayBatch, out: DistanceRender, step: int) -> dict[str, Float[Tensor, "_"]]:
         values, surface = super().losses(batch, out, step), out.surface
         assert isinstance(surface, GlossyRender)
         if self.weight("rgb_charbonnier", step):

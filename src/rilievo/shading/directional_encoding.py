@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rilievo.errors import clear
+from rilievo.ops.directional_encode import directional_encode
 
 
 class DirectionalEncoding(nn.Module):
@@ -56,30 +57,8 @@ class DirectionalEncoding(nn.Module):
         self, directions: Float[Tensor, "n 3"], roughness: Float[Tensor, "n 1"] | None = None
     ) -> Float[Tensor, "n features"]:
         """Encode unit directions; without roughness, unblurred."""
-        x, y, z = directions.split(1, dim=-1)
-        q = self._polynomials(z)
-        real, imaginary = _powers(x, y, self.bands[-1])
-        parts = [
-            torch.cat([q[i] * power[:, : l + 1] for i, l in enumerate(self.bands)], -1) for power in (real, imaginary)
-        ]
-        features = torch.cat(parts, -1)
-        if roughness is None:
-            return features
-        band = self.band.to(directions.dtype)
-        return features * torch.exp(-0.5 * band * (band + 1) * roughness).repeat(1, 2)
-
-    def _polynomials(self, z: Float[Tensor, "n 1"]) -> list[Float[Tensor, "n orders"]]:
-        """Q_l^m of each band, m = 0 … l."""
-        a, b, start = (t.to(z.dtype) for t in (self.a, self.b, self.start))
-        previous, current = torch.zeros_like(z), start[:1].expand_as(z)
-        kept = []
-        for l in range(1, self.bands[-1] + 1):
-            lower = torch.nn.functional.pad(previous, (0, l - previous.shape[1]))
-            inner = a[l, :l] * (z * current - b[l, :l] * lower)
-            previous, current = current, torch.cat([inner, start[l].expand_as(z)], -1)
-            if l in self.bands:
-                kept.append(current)
-        return kept
+        blur = torch.zeros_like(directions[:, :1]) if roughness is None else roughness
+        return directional_encode(directions, blur, self.a, self.b, self.start, self.degree)
 
 
 def _diagonal(l_max: int) -> Float[Tensor, "l_max_plus_one"]:
@@ -89,15 +68,3 @@ def _diagonal(l_max: int) -> Float[Tensor, "l_max_plus_one"]:
         product *= (2 * m - 1) / (2 * m) if m else 1.0
         values.append((-1) ** m * math.sqrt((2 * m + 1) / (4 * math.pi) * product))
     return torch.tensor(values, dtype=torch.float64)
-
-
-def _powers(
-    x: Float[Tensor, "n 1"], y: Float[Tensor, "n 1"], highest: int
-) -> tuple[Float[Tensor, "n powers"], Float[Tensor, "n powers"]]:
-    """Real and imaginary parts of (x + iy)^m, m = 0 … highest."""
-    real, imaginary = [torch.ones_like(x)], [torch.zeros_like(x)]
-    for _ in range(highest):
-        r, i = real[-1], imaginary[-1]
-        real.append(r * x - i * y)
-        imaginary.append(r * y + i * x)
-    return torch.cat(real, -1), torch.cat(imaginary, -1)

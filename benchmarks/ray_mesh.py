@@ -1,4 +1,5 @@
-"""Rays per second against a mesh: our tracer, trimesh, and trying every face (on few rays, scaled up).
+"""Rays per second against a mesh: our tracer, trimesh, Open3D where it is installed, and trying every face (on few
+rays, scaled up); and light directions per second through a training step of nero-material.
 
 python benchmarks/ray_mesh.py [--threads 2] [--repeat 3]
 """
@@ -6,17 +7,24 @@ python benchmarks/ray_mesh.py [--threads 2] [--repeat 3]
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import trimesh
 
+from rilievo.cameras.rays import Rays
+from rilievo.geometry.mesh import TriMesh
 from rilievo.meshing import extract_surface
+from rilievo.methods.nero_material.config import FAST
+from rilievo.methods.nero_material.model import NeroMaterialModel
+from rilievo.methods.nero_material.surface import KnownSurface
 from rilievo.ops.ray_mesh import MeshTracer, reference
 
-RAYS, TRIED = 500_000, 4
+RAYS, TRIED, PIXELS = 500_000, 4, 512
 
 
 def seconds(work: Callable[[], object], repeat: int) -> float:
@@ -63,11 +71,44 @@ def main() -> None:
             "trimesh first": lambda a=arrays: theirs.ray.intersects_first(*a),
             "trimesh any": lambda a=arrays: theirs.ray.intersects_any(*a),
         }
+        if importlib.util.find_spec("open3d") is not None:
+            ways |= open3d_ways(mesh, *arrays)
         figures = [f"{way} {RAYS / seconds(work, asked.repeat) / 1e6:6.2f}" for way, work in ways.items()]
         slow = seconds(
             lambda o=origins, d=directions: reference.first_hit(o[:TRIED], d[:TRIED], vertices, faces), asked.repeat
         )
         print(f"{name:<18} " + "   ".join(figures) + f"   every face {TRIED / slow / 1e6:.6f}")
+    shading(mesh, asked.repeat)
+
+
+def open3d_ways(mesh: TriMesh, origins: np.ndarray, directions: np.ndarray) -> dict[str, Callable[[], object]]:
+    import open3d
+
+    scene = open3d.t.geometry.RaycastingScene()
+    core = open3d.core
+    scene.add_triangles(core.Tensor(mesh.vertices.astype(np.float32)), core.Tensor(mesh.faces.astype(np.uint32)))
+    rays = core.Tensor(np.concatenate([origins, directions], -1).astype(np.float32))
+    return {
+        "Open3D first": lambda: scene.cast_rays(rays),
+        "Open3D any": lambda: scene.test_occlusions(rays),
+    }
+
+
+def shading(mesh: TriMesh, repeat: int) -> None:
+    """Rays to the light that are traced, shaded and learned from, forward and backward."""
+    model = NeroMaterialModel(FAST, KnownSurface(mesh))
+    generator = torch.Generator().manual_seed(1)
+    starts = 2 * torch.nn.functional.normalize(torch.randn(PIXELS, 3, generator=generator), dim=-1)
+    rays = Rays(starts, torch.nn.functional.normalize(-starts, dim=-1))
+    squares = torch.rand(1, 2, FAST.directions // 2, 2, generator=generator)
+
+    def step() -> int:
+        out = model(rays, torch.ones(3), squares)
+        out.rgb.square().mean().backward()
+        return out.n_samples
+
+    count = step()
+    print(f"shading {count} directions of {PIXELS} pixels, with gradients: {count / seconds(step, repeat) / 1e6:.2f}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import trimesh
 
 from rilievo.errors import UserError
 from rilievo.geometry.mesh import TriMesh
-from rilievo.io.material_glb import texel_points, write_material_glb
+from rilievo.io.material_glb import write_material_glb
+from rilievo.io.material_maps import MappedMesh, mapped, texel_points
+from rilievo.io.material_obj import write_material_obj
 from rilievo.shading.color import linear_to_srgb
 
 
@@ -24,7 +26,7 @@ def test_maps_hold_the_material_of_the_place_they_are_laid_on(tmp_path):
     import torch
 
     moved = np.array([[0, -2, 0, 1], [2, 0, 0, 2], [0, 0, 2, 3], [0, 0, 0, 1.0]])
-    write_material_glb(tmp_path / "a.glb", ball(), material, moved, size=256)
+    write_material_glb(tmp_path / "a.glb", mapped(ball(), material, size=256).moved(moved))
     body = trimesh.load(tmp_path / "a.glb", force="mesh", process=False)
     looks = body.visual.material
     assert (looks.metallicFactor, looks.roughnessFactor) == (1.0, 1.0)
@@ -51,6 +53,17 @@ def test_texels_of_a_square_are_its_grid():
     np.testing.assert_allclose(points[1, 2], [2.5, 1.5, 5])
 
 
-def test_nothing_cannot_be_unwrapped(tmp_path):
+def test_an_obj_names_its_maps_and_keeps_its_axes(tmp_path):
+    body: MappedMesh = mapped(ball(), material, size=64)
+    write_material_obj(tmp_path / "a.obj", body)
+    back = trimesh.load(tmp_path / "a.obj", force="mesh", process=False)
+    np.testing.assert_allclose(np.sort(back.vertices, axis=0), np.sort(body.mesh.vertices, axis=0), atol=1e-5)
+    assert back.visual.material.image.size == (64, 64)
+    named = [line.split()[1] for line in (tmp_path / "a.mtl").read_text().splitlines() if line.startswith("map_")]
+    assert len(named) == 3
+    assert all((tmp_path / name).is_file() for name in named)
+
+
+def test_nothing_cannot_be_unwrapped():
     with pytest.raises(UserError, match="faces"):
-        write_material_glb(tmp_path / "a.glb", TriMesh(np.zeros((0, 3)), np.zeros((0, 3), int)), material, np.eye(4))
+        mapped(TriMesh(np.zeros((0, 3)), np.zeros((0, 3), int)), material)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rilievo.losses import glossy
+from rilievo.shading.color import linear_to_srgb, srgb_to_linear
 
 CLOSED_FORM = {"atol": 1e-6, "rtol": 1e-5}
 
@@ -48,3 +49,38 @@ def test_the_diffuse_light_term_is_the_published_one(golden):
     np.testing.assert_allclose(
         float(data["diffuse_light_reg/lambda_"]) * ours, data["diffuse_light_reg/loss"], **CLOSED_FORM
     )
+
+
+def test_two_equal_estimates_have_the_square_of_their_error():
+    photo = torch.tensor([[0.2, 0.5, 0.8], [0.3, 0.3, 0.3]])
+    seen = torch.tensor([[0.5, 0.4, 0.1], [0.31, 0.29, 0.3]])
+    linear = srgb_to_linear(seen)
+    expected = (seen - photo).square().sum(-1)
+    torch.testing.assert_close(
+        glossy.paired_error(linear, linear, srgb_to_linear(photo), linear_to_srgb), expected, rtol=2e-2, atol=1e-5
+    )
+
+
+def test_noise_round_the_truth_costs_nothing_on_average_and_an_error_does():
+    generator = torch.Generator().manual_seed(0)
+    photo = torch.full((40000, 3), 0.6)
+    truth = srgb_to_linear(photo)
+
+    def estimate(shift: float) -> torch.Tensor:
+        return (truth + shift + 0.1 * torch.randn(photo.shape, generator=generator)).clamp_min(0)
+
+    right = glossy.paired_error(estimate(0.0), estimate(0.0), truth, linear_to_srgb)
+    scatter = float(right.std()) / len(right) ** 0.5
+    assert abs(float(right.mean())) < 5 * scatter + 1e-3
+    wrong = glossy.paired_error(estimate(0.1), estimate(0.1), truth, linear_to_srgb)
+    assert wrong.mean() > right.mean() + 10 * scatter
+
+
+def test_what_shines_brighter_than_white_can_show_costs_nothing():
+    bright = torch.full((1, 3), 5.0)
+    assert glossy.paired_error(bright, 2 * bright, torch.ones(1, 3), linear_to_srgb).abs().max() < 1e-6
+
+
+def test_half_metal_is_the_most_undecided():
+    values = glossy.undecided(torch.tensor([[0.0], [0.5], [1.0]]))
+    torch.testing.assert_close(values, torch.tensor([0.0, 1.0, 0.0]))

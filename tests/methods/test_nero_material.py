@@ -12,10 +12,12 @@ from rilievo.cli import main
 from rilievo.cli.evaluate import image_metrics
 from rilievo.demo.capture import true_surface
 from rilievo.engine import config_file
+from rilievo.engine.run import open_run
 from rilievo.geometry.mesh import TriMesh
 from rilievo.io.exr import write_exr_rgb
 from rilievo.io.mesh_file import read_mesh, write_mesh
 from rilievo.methods.nero_material.config import PRESETS, NeroMaterialConfig
+from rilievo.methods.nero_material.published import PublishedModel
 from rilievo.methods.nero_material.relight import PlacedLight, outgoing
 from rilievo.methods.nero_material.surface import KnownSurface
 from rilievo.shading.brdf import Material
@@ -72,6 +74,13 @@ def test_mistakes_are_told(capture, given, learned, fit, tmp_path, capsys):
     write_mesh(tmp_path / "far.ply", TriMesh(far.vertices + 100, far.faces))
     assert main([*command[:4], str(tmp_path / "far"), *command[5:], "--mesh", str(tmp_path / "far.ply")]) == 2
     assert "frame" in capsys.readouterr().err
+    write_mesh(tmp_path / "empty.ply", TriMesh(far.vertices, far.faces[:0]))
+    assert main([*command, "--mesh", str(tmp_path / "empty.ply")]) == 2
+    assert "faces" in capsys.readouterr().err
+    assert main([*command, "--mesh", str(tmp_path / "none.ply")]) == 2
+    assert "nothing there" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "far").exists()
     write_exr_rgb(tmp_path / "light.exr", np.ones((8, 16, 3), np.float32))
     other = fit("neus", capture, "--steps", "1").workspace.folder
     assert main(["relight", str(other), "--envmap", str(tmp_path / "light.exr"), "-o", str(tmp_path / "p")]) == 2
@@ -145,3 +154,15 @@ def test_a_point_in_the_open_shows_the_room_through_its_reflectance():
     exact = reflectance_integral(torch.ones(1).double(), torch.full((1,), 0.5).double()).sum()
     error = float(seen[:, 0].std()) / math.sqrt(len(seen))
     assert abs(float(seen[:, 0].mean()) - float(exact)) < 4 * error + 1e-3
+
+
+def test_the_published_networks_learn_and_are_opened_again(capture, given, tmp_path):
+    flags = "--preset paper --fit.steps 2 --fit.rays 32 --fit.max-rays 32 --fit.log-every 1 --fit.preview-every 9"
+    small = "--directions 6 --material.width 16 --light.width 16 --degree 2 --optim.warmup-steps 1"
+    command = ["fit", "nero-material", str(capture), "-o", str(tmp_path / "run"), "--mesh", str(given)]
+    assert main([*command, *flags.split(), *small.split()]) == 0
+    opened = open_run(tmp_path / "run", device="cpu")
+    assert isinstance(opened.model, PublishedModel)
+    seen = opened.model.render(opened.scene.cameras.resized(width=8), 0)
+    assert seen.rgb.isfinite().all()
+    assert np.load(tmp_path / "run" / "materials" / "albedo.npy").std() > 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ from rilievo.stretch import stretched
 
 if TYPE_CHECKING:
     from rilievo.data.scene import Scene
+
+
+BEFORE_LEARNING = frozenset({"config.yaml", "preview", "log", "checkpoints"})
+"""What is in a run folder before a method has anything to keep."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,26 @@ def command(argv: Sequence[str]) -> None:
         scene = options.source.load()
         print(describe(scene))
         _require_device(config.fit.device)
+        if method.check is not None:
+            method.check(config, scene)
         workspace = Workspace.create(options.output, Record(method.name, options.preset, options.source), config)
         workspace.scene = scene
         _show(scene, workspace)
-    method.run(config, workspace)
+    try:
+        method.run(config, workspace)
+    except UserError:
+        if not options.resume:
+            _discard_unbegun(workspace)
+        raise
     verbs = ("mesh", "evaluate") if Artifact.MESH in method.gives else ("view", "evaluate")
     print(f"{workspace.folder}: done; next: " + ", ".join(f"rilievo {verb} {workspace.folder}" for verb in verbs))
+
+
+def _discard_unbegun(workspace: Workspace) -> None:
+    """Remove the folder of a run that was refused before anything was learned: the mended command finds it free."""
+    learned = {path.name for path in workspace.folder.iterdir()} - BEFORE_LEARNING
+    if not learned and workspace.latest_checkpoint() is None:
+        shutil.rmtree(workspace.folder, ignore_errors=True)
 
 
 def _require_device(device: str) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from rilievo.cli.arguments import Device, Output, parse
 from rilievo.errors import UserError, clear
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import UInt8
+
+    from rilievo.cameras.camera import Cameras
+    from rilievo.engine.run import Run
 
 
 @dataclass(frozen=True)
@@ -22,13 +29,17 @@ class Relight:
     envmap: Path
     """The light: an .exr or .hdr panorama, twice as wide as high, z of the capture up."""
     output: Output
-    """The folder for the pictures."""
-    backend: Literal["native"] = "native"
-    """What renders."""
+    """A video when it ends in .mp4, else a folder of pictures."""
+    backend: Literal["native", "mitsuba", "blender"] = "native"
+    """What renders: rilievo, Mitsuba 3 (pip install mitsuba), or Blender's Cycles."""
+    blender: Path | None = None
+    """Blender's program, where it is not on the search path."""
     path: str = "test"
     """test or train (cameras of the capture), orbit, spiral, or a JSON file of poses."""
     frames: int = 30
     """Pictures along an orbit or a spiral."""
+    fps: float = 30.0
+    """Pictures per second of a video."""
     size: int | None = None
     """Width in pixels, the height follows; as the photographs when left out."""
     rows: Literal["centers", "poles"] = "centers"
@@ -36,51 +47,73 @@ class Relight:
     in Mitsuba."""
     turn: float = 0.0
     """Degrees by which the light is turned about z, counter-clockwise seen from above."""
+    albedo_scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Red, green and blue by which the albedo is multiplied: photographs leave open whether the object is darker or its
+    light."""
     transparent: bool = False
     """Leave out the surroundings: PNGs with alpha."""
-    directions: int = 32
-    """Light directions of each of two kinds that are followed from a pixel."""
+    directions: int = 64
+    """Light directions of each of two kinds that are followed from a pixel; paths per pixel for the other renderers."""
     bounces: int = 1
     """How often light may come from the object itself."""
+    oversample: int = 2
+    """Places along each side of a pixel that native pictures average."""
     device: Device = "auto"
     """Where to compute."""
 
 
 def command(argv: Sequence[str]) -> None:
     asked = parse("relight", Relight, argv)
-    for name, value, least in (("--directions", asked.directions, 1), ("--bounces", asked.bounces, 0)):
-        if value < least:
-            raise clear(name, expected=f"at least {least}", got=str(value), do="leave it out for the usual one")
+    _check(asked)
 
     import math
 
-    import torch
-    from rich.progress import track
-
-    from rilievo.cli.render import path_cameras
+    from rilievo.cli.render import write_frames
     from rilievo.engine.run import open_run
-    from rilievo.geometry import sim3
-    from rilievo.io.image import write_image
-    from rilievo.methods.nero_material.model import NeroMaterialModel
-    from rilievo.methods.nero_material.relight import PlacedLight, relit
+    from rilievo.pipelines.relight import NewLight, relit_pictures
     from rilievo.shading.environment import Rows, read_environment
-    from rilievo.viz.picture import to_bytes
 
     environment = read_environment(asked.envmap, Rows(asked.rows)).turned(math.radians(asked.turn))
     if environment.blackened:
         print(f"{asked.envmap}: {environment.blackened} pixels are negative; they are taken as black")
     run = open_run(asked.run, device=asked.device)
-    model = run.model
-    if not isinstance(model, NeroMaterialModel):
-        raise clear(
-            str(asked.run),
-            expected="a run of nero-material",
-            got=f"one of {run.method.name}",
-            do=f"rilievo fit nero-material SCENE --mesh {asked.run} -o RUN",
-        )
-    device = next(model.parameters()).device
-    _, R, _ = sim3.split(run.scene.capture_from_world)
-    around = PlacedLight(environment.to(device), R.float().to(device))
+    cameras, names = _views(run, asked)
+    light = NewLight(
+        environment,
+        asked.albedo_scale,
+        asked.transparent,
+        asked.directions,
+        asked.bounces,
+        asked.oversample,
+        asked.blender,
+    )
+    pictures = relit_pictures(run, cameras, light, asked.backend)
+    if _is_video(asked.output):
+        write_frames(asked.output, pictures, len(cameras), asked.fps)
+    else:
+        _write(asked.output, names, pictures)
+    print(f"{asked.output}: {len(cameras)} pictures")
+
+
+def _check(asked: Relight) -> None:
+    least = {"directions": 1, "bounces": 0, "oversample": 1, "frames": 1, "fps": 1, "size": 1}
+    for name, lowest in least.items():
+        given = getattr(asked, name)
+        if given is not None and given < lowest:
+            raise clear(f"--{name}", expected=f"at least {lowest}", got=str(given), do="leave it out for the usual one")
+    if min(asked.albedo_scale) <= 0:
+        got = " ".join(f"{s:g}" for s in asked.albedo_scale)
+        raise clear("--albedo-scale", expected="three numbers above 0", got=got, do="leave it out for none")
+    if asked.transparent and _is_video(asked.output):
+        raise clear("--transparent", expected="a folder as -o", got=str(asked.output), do="video knows no alpha")
+    if asked.blender is not None and asked.backend != "blender":
+        raise clear("--blender", expected="--backend blender", got=asked.backend, do="leave one of them out")
+
+
+def _views(run: Run, asked: Relight) -> tuple[Cameras, list[str]]:
+    """The cameras, in the run's normalised world, and what their pictures are called."""
+    from rilievo.cli.render import path_cameras
+
     if asked.path in ("test", "train"):
         views = run.scene.test_views if asked.path == "test" else run.scene.train_views
         if not views:
@@ -89,19 +122,19 @@ def command(argv: Sequence[str]) -> None:
     else:
         cameras = path_cameras(run, asked.path, asked.frames)
         names = [f"{i:04d}" for i in range(len(cameras))]
-    if asked.size is not None:
-        cameras = cameras.resized(width=asked.size)
-    for i in track(range(len(cameras)), "relighting", transient=True):
-        seen = relit(
-            model.surface,
-            model.material,
-            around,
-            cameras,
-            i,
-            directions=asked.directions,
-            bounces=asked.bounces,
-            seed=i,
-        )
-        picture = [seen.rgb, seen.opacity[..., None]] if asked.transparent else [seen.rgb]
-        write_image(asked.output / f"{names[i]}.png", to_bytes(torch.cat(picture, -1).numpy()))
-    print(f"{asked.output}: {len(cameras)} pictures")
+    return cameras if asked.size is None else cameras.resized(width=asked.size), names
+
+
+def _write(folder: Path, names: Sequence[str], pictures: Iterable[UInt8[np.ndarray, "h w c"]]) -> None:
+    from rich.console import Console
+    from rich.progress import track
+
+    from rilievo.io.image import write_image
+
+    bar = track(pictures, "relighting", len(names), console=Console(stderr=True), transient=True)
+    for name, picture in zip(names, bar):
+        write_image(folder / f"{name}.png", picture)
+
+
+def _is_video(output: Path) -> bool:
+    return output.suffix.lower() == ".mp4"

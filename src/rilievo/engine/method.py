@@ -80,6 +80,8 @@ class Method:
     """Fit with a config into a run folder: run(config, workspace)."""
     load: Callable[[Any, Scene, Path], Model]
     """Rebuild the fitted model: load(config, scene, checkpoint file)."""
+    check: Callable[[Any, Scene], None] | None = None
+    """Raise `UserError` for a config that cannot be begun with on a scene, before a run folder is written."""
 
 
 @cache

@@ -35,14 +35,21 @@ class FrequencyFeatures(nn.Module):
 class MaterialField(nn.Module):
     """Points of the surface → albedo, metallic and roughness, each from the features and the point itself.
 
-    The network for roughness gives α = roughness², between `MIN_ALPHA` and 1.
+    The network for roughness gives α = roughness², between `MIN_ALPHA` and 1, as published; unless `squared`, it gives
+    the roughness itself, which then changes evenly where mirrors are sharp.
     """
 
-    def __init__(self, features: nn.Module, albedo: MLP, metallic: MLP, alpha: MLP) -> None:
+    def __init__(
+        self, features: nn.Module, albedo: MLP, metallic: MLP, roughness: MLP, *, squared: bool = True
+    ) -> None:
         super().__init__()
-        self.features, self.albedo, self.metallic, self.alpha = features, albedo, metallic, alpha
+        self.features, self.albedo, self.metallic, self.roughness = features, albedo, metallic, roughness
+        self.squared = squared
 
     def forward(self, points: Float[Tensor, "n 3"]) -> Material:
         seen = torch.cat([self.features(points), points], -1)
-        albedo, metallic, alpha = (torch.sigmoid(part(seen)) for part in (self.albedo, self.metallic, self.alpha))
-        return Material(albedo, metallic, (alpha * (1 - MIN_ALPHA) + MIN_ALPHA).sqrt())
+        albedo, metallic, rough = (torch.sigmoid(part(seen)) for part in (self.albedo, self.metallic, self.roughness))
+        if self.squared:
+            return Material(albedo, metallic, (rough * (1 - MIN_ALPHA) + MIN_ALPHA).sqrt())
+        least = MIN_ALPHA**0.5
+        return Material(albedo, metallic, rough * (1 - least) + least)

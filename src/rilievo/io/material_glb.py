@@ -1,136 +1,42 @@
 """A mesh with maps of its material as GLB, in glTF 2.0's metallic-roughness model.
 
-The surface is cut and laid flat by xatlas. Every texel that shows a face takes the material at its place on the
-surface; the texels round the pieces repeat their nearest neighbour, so that no background shows at seams. glTF reads
-base colour as sRGB and the other map as linear, roughness in its green channel and metallic in its blue one, and takes
-y as up: the vertices are turned so that the capture's z is.
+glTF reads base colour as sRGB and the other map as linear, roughness in its green channel and metallic in its blue one,
+and takes y as up: the vertices are turned so that the capture's z is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
-from rilievo.errors import clear
-from rilievo.geometry.mesh import TriMesh
 from rilievo.io.atomic import replacing
 
-MaterialFn = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""Points of the surface [n, 3] → linear albedo [n, 3], metallic [n, 1], roughness [n, 1]."""
+from .material_maps import MappedMesh
 
-TEXTURE = 1024
-"""Side of the maps in pixels."""
 Y_UP = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
 """glTF's axes from ours."""
-BLEED = 4
-"""Texels by which pieces are continued."""
 
 
-def write_material_glb(
-    path: Path, mesh: TriMesh, material: MaterialFn, file_from_mesh: Float[np.ndarray, "4 4"], size: int = TEXTURE
-) -> None:
-    """Write `mesh`, moved by `file_from_mesh`, with maps of the material that `material` gives in the mesh's own frame.
-
-    Raises `UserError` for a mesh without faces, or where xatlas is missing.
-    """
+def write_material_glb(path: Path, body: MappedMesh) -> None:
+    """Write a mesh in the frame of its capture, z up, with its maps inside the file."""
     import trimesh
     from PIL import Image
     from trimesh.visual.material import PBRMaterial
 
-    vertices, faces, uv = unwrapped(mesh)
-    color, surface = baked(mesh.vertices[vertices], faces, uv, material, size)
-    moved = TriMesh(mesh.vertices[vertices], faces, mesh.vertex_normals[vertices]).transformed(Y_UP @ file_from_mesh)
     looks = PBRMaterial(
-        baseColorTexture=Image.fromarray(color),
-        metallicRoughnessTexture=Image.fromarray(surface),
+        baseColorTexture=Image.fromarray(body.color),
+        metallicRoughnessTexture=Image.fromarray(body.surface),
         metallicFactor=1.0,
         roughnessFactor=1.0,
     )
-    body = trimesh.Trimesh(
-        moved.vertices,
-        moved.faces,
-        vertex_normals=moved.normals,
+    turned = body.mesh.transformed(Y_UP)
+    shown = trimesh.Trimesh(
+        turned.vertices,
+        turned.faces,
+        vertex_normals=turned.normals,
         process=False,
-        visual=trimesh.visual.TextureVisuals(uv=uv, material=looks),
+        visual=trimesh.visual.TextureVisuals(uv=body.uv, material=looks),
     )
     with replacing(path) as temporary:
-        body.export(temporary, include_normals=True)
-
-
-def unwrapped(
-    mesh: TriMesh,
-) -> tuple[Int[np.ndarray, "v"], Int[np.ndarray, "f 3"], Float[np.ndarray, "v 2"]]:
-    """For each vertex of the flat pieces the vertex of the mesh it is; faces over these; their places in [0, 1]²."""
-    try:
-        import xatlas
-    except ImportError as error:
-        raise clear("texture maps", expected="the package xatlas", got="none", do="pip install xatlas") from error
-    if len(mesh.faces) == 0:
-        raise clear("textured mesh", expected="faces", got="none", do="extract the mesh again")
-    vertices, faces, uv = xatlas.parametrize(mesh.vertices.astype(np.float32), mesh.faces.astype(np.uint32))
-    return vertices.astype(np.int64), faces.astype(np.int64), uv
-
-
-def baked(
-    vertices: Float[np.ndarray, "v 3"],
-    faces: Int[np.ndarray, "f 3"],
-    uv: Float[np.ndarray, "v 2"],
-    material: MaterialFn,
-    size: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The two maps as 8-bit pictures, the top row at v = 1."""
-    import torch
-
-    from rilievo.shading.color import linear_to_srgb
-
-    points, shown = texel_points(vertices, faces, uv, size)
-    albedo, metallic, roughness = material(points[shown].astype(np.float32))
-    color, surface = np.zeros((size, size, 3)), np.zeros((size, size, 3))
-    color[shown] = linear_to_srgb(torch.from_numpy(albedo)).numpy()
-    surface[shown] = np.concatenate([np.ones_like(metallic), roughness, metallic], axis=-1)
-    both = _continued(np.concatenate([color, surface], -1), shown)
-    pictures = (both.clip(0, 1) * 255 + 0.5).astype(np.uint8)[::-1]
-    return np.ascontiguousarray(pictures[..., :3]), np.ascontiguousarray(pictures[..., 3:])
-
-
-def texel_points(
-    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], uv: Float[np.ndarray, "v 2"], size: int
-) -> tuple[Float[np.ndarray, "s s 3"], Bool[np.ndarray, "s s"]]:
-    """Where on the surface the centre of each texel lies, and which texels show any; row 0 is at v = 0."""
-    points, shown = np.zeros((size, size, 3)), np.zeros((size, size), bool)
-    corners = uv[faces].astype(np.float64) * size - 0.5  # in texels, [f, 3, 2]
-    low = np.ceil(corners.min(1) - 1e-9).clip(0).astype(int)
-    high = np.floor(corners.max(1) + 1e-9).clip(max=size - 1).astype(int)
-    extent = (high - low + 1).clip(0)
-    owner = np.repeat(np.arange(len(faces)), extent.prod(1))
-    rank = np.arange(len(owner)) - np.repeat(np.cumsum(extent.prod(1)) - extent.prod(1), extent.prod(1))
-    x = low[owner, 0] + rank % extent[owner, 0]
-    y = low[owner, 1] + rank // extent[owner, 0]
-    weights = _barycentric(corners[owner], np.stack([x, y], -1))
-    inside = (weights >= -1e-6).all(-1)
-    x, y, weights, owner = x[inside], y[inside], weights[inside], owner[inside]
-    points[y, x] = (vertices[faces[owner]] * weights[..., None]).sum(1)
-    shown[y, x] = True
-    return points, shown
-
-
-def _barycentric(corners: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Weights of three corners [n, 3, 2] at places [n, 2]; not finite for a corner triangle without area."""
-    a, b, c = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    p = places - a
-    area = b[:, 0] * c[:, 1] - b[:, 1] * c[:, 0]
-    area = np.where(area == 0, np.inf, area)
-    beta = (p[:, 0] * c[:, 1] - p[:, 1] * c[:, 0]) / area
-    gamma = (b[:, 0] * p[:, 1] - b[:, 1] * p[:, 0]) / area
-    return np.stack([1 - beta - gamma, beta, gamma], -1)
-
-
-def _continued(picture: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """The picture with what it shows continued into the gaps by the nearest texel, `BLEED` texels far."""
-    from scipy.ndimage import distance_transform_edt
-
-    distance, nearest = distance_transform_edt(~shown, return_indices=True)
-    return np.where((distance <= BLEED)[..., None], picture[nearest[0], nearest[1]], picture)
+        shown.export(temporary, include_normals=True)

@@ -7,15 +7,22 @@ matter at its centre. The second stage asks that materials change little and do 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+
+EncodeFn = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
+"""Linear light → what a photo holds of it."""
 
 OUTER_RADIUS, INNER_RADIUS = 1.05, 0.1
 VISIBLE = 1e-5
 """Smaller violations do not count among those averaged."""
 COUNT_GUARD = 1e-3
 SATURATED = (0.02, 0.98)
+SAME = 1e-3
+"""Differences of linear colours below it have the slope of this one."""
 
 
 def start_weight(step: int, steps: int = 1000) -> float:
@@ -75,3 +82,29 @@ def saturated_material(metallic: Float[Tensor, "n 1"], alpha_ggx: Float[Tensor, 
         return ((value - most).clamp_min(0) + (least - value).clamp_min(0)).sum()
 
     return beyond(alpha_ggx, low**2, high**2) + beyond(metallic, low, high)
+
+
+def undecided(metallic: Float[Tensor, "n 1"]) -> Float[Tensor, "n"]:
+    """4 m (1 - m): things are metal or they are not; what is between is a border, or a guess that fits by chance."""
+    return (4 * metallic * (1 - metallic))[:, 0]
+
+
+def paired_error(
+    first: Float[Tensor, "n 3"], second: Float[Tensor, "n 3"], target: Float[Tensor, "n 3"], encode: EncodeFn
+) -> Float[Tensor, "n"]:
+    """The squared colour error of two independent estimates of one linear colour `target`, without their noise.
+
+    The mean square of a noisy error is the square of its mean and the variance, and whoever makes it small also makes
+    whatever scatters little: soft light, matte things. The product of two independent errors has no variance in it:
+
+        Σ w² (a - t)(b - t),     t the target
+
+    w, not differentiated, is the slope of the curve `encode` by which photos hold light, between the mean of both and
+    t, so that w (a - t) is an error as pixels have it. Single values may be below 0.
+    """
+    with torch.no_grad():
+        mean = (first + second) / 2
+        near = (mean - target).abs() < SAME
+        mean = torch.where(near, target - SAME * torch.where(target > 0.5, 1.0, -1.0).to(target), mean)
+        slope = (encode(mean) - encode(target)) / (mean - target)
+    return (slope.square() * (first - target) * (second - target)).sum(-1)

@@ -91,7 +91,7 @@ class Environment:
     def radiance_towards(self, directions: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
         """What arrives from unit directions; differentiable by the radiance and by the directions."""
         height, width, _ = self.radiance.shape
-        u, v = self._place(directions)
+        u, v = panorama_place(directions, self.turn)
         y = v * height - 0.5 if self.rows is Rows.CENTERS else v * (height - 1)
         return bilinear(self.radiance.to(directions.dtype), u * width - 0.5, y, periodic_x=True)
 
@@ -110,7 +110,7 @@ class Environment:
     def pdf(self, directions: Float[Tensor, "n 3"]) -> Float[Tensor, "n 1"]:
         """Density per steradian of `sample`."""
         height, width, _ = self.radiance.shape
-        u, v = self._place(directions)
+        u, v = panorama_place(directions, self.turn)
         column = (u * width).long() % width
         row = v * height if self.rows is Rows.CENTERS else v * (height - 1) + 0.5
         row = row.long().clamp(0, height - 1)
@@ -146,11 +146,14 @@ class Environment:
         solid_angle = (self._z_edges[:-1] - self._z_edges[1:])[:, None] * (2 * math.pi / width)
         return self._light / self._light.sum() / solid_angle
 
-    def _place(self, directions: Float[Tensor, "*n 3"]) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
-        """u in [0, 1) and v in [0, 1]."""
-        x, y, z = directions.unbind(-1)
-        u = (torch.atan2(x, y) + self.turn) / (2 * math.pi)
-        return u - u.detach().floor(), torch.atan2(torch.hypot(x, y), z) / math.pi
+
+def panorama_place(
+    directions: Float[Tensor, "*n 3"], turn: float = 0.0
+) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
+    """u in [0, 1) and v in [0, 1] of unit directions, in surroundings turned by `turn`."""
+    x, y, z = directions.unbind(-1)
+    u = (torch.atan2(x, y) + turn) / (2 * math.pi)
+    return u - u.detach().floor(), torch.atan2(torch.hypot(x, y), z) / math.pi
 
 
 def read_environment(path: Path, rows: Rows = Rows.CENTERS) -> Environment:

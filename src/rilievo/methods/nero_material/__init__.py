@@ -20,22 +20,36 @@ SURFACE = "surface.ply"
 """The mesh in the run folder, in the capture's frame."""
 
 
+def check(config: NeroMaterialConfig, scene: Scene) -> None:
+    from .given import check_named, given_mesh
+
+    check_named(config.mesh)
+    if config.mesh.is_file():
+        given_mesh(config.mesh, config.mesh_resolution, scene.normalised())
+
+
 def run(config: NeroMaterialConfig, workspace: Workspace) -> None:
     from rilievo.engine.fit import fit  # torch wakes up here, not for --help
     from rilievo.io.mesh_file import write_mesh
 
     from .export import write_materials
-    from .given import given_mesh
+    from .given import given_mesh, told_of_gaps
     from .model import NeroMaterialModel
     from .module import NeroMaterialModule
+    from .published import PublishedModel, PublishedModule
     from .surface import KnownSurface
 
     scene = workspace.scene.normalised()
     kept = workspace.folder / SURFACE
     if not kept.is_file():
-        write_mesh(kept, given_mesh(config.mesh, config.mesh_resolution, scene))
-    model = NeroMaterialModel(config, KnownSurface(_surface(kept, scene)))
-    fit(NeroMaterialModule(model, scene, config), scene, config.fit, workspace)
+        mesh = given_mesh(config.mesh, config.mesh_resolution, scene)
+        if gaps := told_of_gaps(mesh):
+            print(gaps)
+        write_mesh(kept, mesh)
+    published = config.networks == "published"
+    build, train = (PublishedModel, PublishedModule) if published else (NeroMaterialModel, NeroMaterialModule)
+    model = build(config, KnownSurface(_surface(kept, scene)))
+    fit(train(model, scene, config), scene, config.fit, workspace)
     write_materials(workspace.folder, model, scene)
 
 
@@ -43,10 +57,12 @@ def load(config: NeroMaterialConfig, scene: Scene, checkpoint: Path) -> NeroMate
     from rilievo.engine.checkpoint import load_model
 
     from .model import NeroMaterialModel
+    from .published import PublishedModel
     from .surface import KnownSurface
 
     surface = KnownSurface(_surface(checkpoint.parents[1] / SURFACE, scene))
-    return load_model(NeroMaterialModel(config, surface), checkpoint)
+    build = PublishedModel if config.networks == "published" else NeroMaterialModel
+    return load_model(build(config, surface), checkpoint)
 
 
 def _surface(path: Path, scene: Scene) -> TriMesh:
@@ -64,6 +80,7 @@ METHOD = Method(
     needs=frozenset({Artifact.SCENE, Artifact.MESH}),
     gives=frozenset({Artifact.MESH, Artifact.RADIANCE}),
     presets=PRESETS,
+    check=check,
     run=run,
     load=load,
 )

@@ -14,12 +14,16 @@ from rilievo.engine.settings import FitConfig, HashGridConfig, MlpConfig, Occupa
 class NeroMaterialLosses:
     """Weights of the losses; those at zero are not computed."""
 
-    rgb_charbonnier: Schedule = Constant(1.0)
-    """Length of the colour error, rounded off at zero."""
+    rgb: Schedule = Constant(5.0)
+    """Squared colour error, without the noise of the drawn directions; of the published networks its length."""
+    sent: Schedule = Constant(0.5)
+    """What reflections find on the surface, against what the photographs saw there."""
     change: Schedule = Constant(0.05)
     """Material that differs from that a small step away along the surface."""
     colorless_light: Schedule = Constant(0.02)
     """Light without a colour of its own, so that colour goes to the albedo."""
+    undecided: Schedule = Ramp(0.0, 0.02, start_step=1000, end_step=2000)
+    """Neither metal nor not."""
     saturated: Schedule = Ramp(1e-3, 0.0, end_step=500)
     """Metallic and roughness so near to 0 or 1 that they would learn no more; at the start."""
 
@@ -34,6 +38,9 @@ class NeroMaterialConfig:
     """Optimiser."""
     mesh: Path = Path()
     """The surface: a mesh file in the capture's frame, or the run of nero-shape or neus that found it."""
+    networks: Literal["grid", "published"] = "grid"
+    """Grids, a panorama and exact sampling; or the published networks and estimator, for which the settings of grids
+    and panorama have no meaning."""
     mesh_resolution: int = 192
     """Cells along each side of the region, for a mesh that is extracted from a run."""
     losses: NeroMaterialLosses = NeroMaterialLosses()
@@ -42,22 +49,24 @@ class NeroMaterialConfig:
     """Hash grid of the materials."""
     material: MlpConfig = MlpConfig()
     """Networks of albedo, metallic and roughness."""
+    panorama_rows: tuple[int, ...] = (8, 16, 32, 64, 128)
+    """Rows of the maps whose sum is the logarithm of the direct light."""
+    light_grid: HashGridConfig = HashGridConfig(levels=6, log2_table=15, base=16, growth=1.4)
+    """Hash grid of the light that the surface sends on."""
     light: MlpConfig = MlpConfig(hidden=2)
-    """Networks of direct and indirect light."""
-    degree: int = 5
-    """Of the directional encoding of light: bands up to 2^(degree - 1)."""
-    place_octaves: int = 4
-    """Frequencies of position, for indirect light."""
-    max_exponent: float = 3.0
+    """Network of the light that the surface sends on."""
+    degree: int = 4
+    """Of the directional encoding of that light: bands up to 2^(degree - 1)."""
+    max_exponent: float = 4.0
     """No light is brighter than e to this."""
-    directions: int = 32
-    """Light directions followed from each point in training."""
+    directions: int = 64
+    """Light directions followed from each point in training, in two sets."""
     render_directions: int = 64
     """The same for pictures."""
     change_step: float = 0.02
     """How far along the surface materials are compared, in region radii."""
-    light_rate: float = 5e-3
-    """Learning rate of the light's networks."""
+    light_rate: float = 1e-2
+    """Learning rate of the light."""
 
     @property
     def background_color(self) -> Literal["white"]:
@@ -71,7 +80,7 @@ class NeroMaterialConfig:
 
 
 FAST = NeroMaterialConfig(
-    fit=FitConfig(steps=2000, samples=0, rays=1024, max_rays=1024, checkpoint_every=250, preview_every=2000),
+    fit=FitConfig(steps=2000, samples=0, rays=1536, max_rays=1536, checkpoint_every=250, preview_every=2000),
     optim=OptimConfig(warmup_steps=50, final=0.05),
 )
 """Small grids and networks: minutes on two CPU cores."""
@@ -83,6 +92,8 @@ SMOKE = replace(
     mesh_resolution=32,
     grid=HashGridConfig(levels=4, log2_table=12, base=8, growth=1.6),
     material=MlpConfig(width=32),
+    panorama_rows=(8, 16),
+    light_grid=HashGridConfig(levels=4, log2_table=12, base=8, growth=1.6),
     light=MlpConfig(width=32),
     degree=3,
     directions=16,
@@ -90,4 +101,18 @@ SMOKE = replace(
 )
 """Seconds; for tests."""
 
-PRESETS = {"fast": FAST, "smoke": SMOKE}
+PAPER = NeroMaterialConfig(
+    fit=FitConfig(steps=100_000, samples=0, rays=512, max_rays=512, checkpoint_every=5000, preview_every=10_000),
+    optim=OptimConfig(rate=5e-4, warmup_steps=1000, final=0.05),
+    losses=NeroMaterialLosses(rgb=Constant(1.0), undecided=Constant(0.0)),
+    networks="published",
+    mesh_resolution=512,
+    material=MlpConfig(width=256, hidden=3),
+    light=MlpConfig(width=256, hidden=3),
+    degree=5,
+    max_exponent=5.0,
+    directions=768,
+)
+"""The published networks, directions and schedules: hours on a GPU."""
+
+PRESETS = {"fast": FAST, "paper": PAPER, "smoke": SMOKE}

@@ -4,7 +4,8 @@
     materials/metallic.npy     [vertices, 1]
     materials/roughness.npy    [vertices, 1], the square root of GGX's α
     materials/light.exr        what surrounds the object, in the capture's axes, z up (`shading.environment`)
-    material.glb               a mesh with maps of base colour, metallic and roughness
+    material.glb               a mesh with maps of base colour, metallic and roughness, y up as glTF has it
+    material.obj, .mtl, .png   the same for programs that read no GLB, in the capture's axes
 
 All belong to surface.ply, in the capture's frame.
 """
@@ -20,6 +21,8 @@ from rilievo.data.scene import Scene
 from rilievo.geometry import sim3
 from rilievo.io.atomic import replacing
 from rilievo.io.material_glb import write_material_glb
+from rilievo.io.material_maps import mapped
+from rilievo.io.material_obj import write_material_obj
 from rilievo.shading.environment import Environment, texel_directions, write_environment
 
 from .model import NeroMaterialModel
@@ -45,4 +48,6 @@ def write_materials(folder: Path, model: NeroMaterialModel, scene: Scene) -> Non
             there = model.material(torch.from_numpy(points).to(material.albedo))
         return there.albedo.cpu().numpy(), there.metallic.cpu().numpy(), there.roughness.cpu().numpy()
 
-    write_material_glb(folder / "material.glb", model.surface.mesh, look_up, scene.capture_from_world.numpy())
+    body = mapped(model.surface.mesh, look_up).moved(scene.capture_from_world.numpy())
+    write_material_glb(folder / "material.glb", body)
+    write_material_obj(folder / "material.obj", body)

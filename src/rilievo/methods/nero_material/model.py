@@ -20,15 +20,15 @@ from rilievo.engine.method import Rendering
 from rilievo.engine.ray_model import RayModel
 from rilievo.engine.render import render_rays
 from rilievo.engine.settings import MlpConfig
-from rilievo.fields.encoding import CompositeEncoding
-from rilievo.fields.frequency import FrequencyEncoding
 from rilievo.fields.material import MaterialField
 from rilievo.fields.mlp import MLP
 from rilievo.geometry.mesh import TriMesh
 from rilievo.shading import brdf
 from rilievo.shading.brdf import Material
 from rilievo.shading.color import linear_to_srgb
+from rilievo.shading.directional_encoding import DirectionalEncoding
 from rilievo.shading.monte_carlo import even_squares
+from rilievo.shading.panorama_light import LearnedPanorama, PanoramaLight
 from rilievo.shading.traced_light import TracedLight
 
 from .config import NeroMaterialConfig
@@ -37,6 +37,8 @@ from .surface import KnownSurface, facing, lifted
 
 LEAST_DENSITY = 1e-3
 """Directions that are hardly ever drawn do not outshine the rest."""
+START_LIGHT = -0.7
+"""Every light starts as half of white: its logarithm."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,10 @@ class MaterialRender:
     hit: Bool[Tensor, "rays"]
     points: Float[Tensor, "hits 3"]
     normals: Float[Tensor, "hits 3"]
+    view_dirs: Float[Tensor, "hits 3"]
     material: Material
+    estimates: Float[Tensor, "hits sets 3"]
+    """Linear colour from each set of directions by itself; `rgb` is of their mean."""
     light: Float[Tensor, "hits directions 3"]
     distance: Float[Tensor, "rays"]
     n_samples: int
@@ -60,25 +65,8 @@ class NeroMaterialModel(RayModel):
         super().__init__()
         self.config, self.surface = config, surface
         generator = torch.Generator().manual_seed(config.fit.seed)
-        features = SurfaceFeatures(build.hash_grid(config.grid, generator))
-
-        def network(shape: MlpConfig, inputs: int, outputs: int) -> MLP:
-            return MLP(inputs, outputs, width=shape.width, hidden_layers=shape.hidden, generator=generator)
-
-        self.material = MaterialField(
-            features, *(network(config.material, features.output_dim + 3, n) for n in (3, 1, 1))
-        )
-        place = CompositeEncoding(FrequencyEncoding(config.place_octaves), scale=1.0, offset=0.0)
-        blurred = 2 * sum(2**i + 1 for i in range(config.degree))
-        self.light = TracedLight(
-            network(config.light, blurred, 3),
-            network(config.light, blurred + place.output_dim, 3),
-            None,
-            encode_points=place,
-            degree=config.degree,
-            max_exponent=config.max_exponent,
-            indirect_max_exponent=config.max_exponent,
-        )
+        self.material = self._build_material(generator)
+        self.light: TracedLight = self._build_light(generator)
 
     def set_step(self, step: int) -> None:
         """Nothing here follows the step."""
@@ -86,43 +74,72 @@ class NeroMaterialModel(RayModel):
     def update_occupancy(self, *, seed: int, fraction: float) -> None:
         """The surface is known, and what is not on it is empty."""
 
-    def forward(
-        self, rays: Rays, behind: Float[Tensor, "3"], directions: int, shift: Float[Tensor, "_ 2"] | None = None
-    ) -> MaterialRender:
-        """The surface before the colour `behind`. `shift` moves the even squares that directions are drawn from, for
-        each ray or for all alike."""
+    def forward(self, rays: Rays, behind: Float[Tensor, "3"], squares: Float[Tensor, "_ sets s 2"]) -> MaterialRender:
+        """The surface before the colour `behind`. `squares` are the uniform numbers that directions are drawn from, in
+        sets that each give an estimate; for each ray or for all alike."""
         met = self.surface.meet(rays.origins, rays.directions)
         hit, view = met.hit, -rays.directions[met.hit]
         points, normals = met.points[hit], facing(met.normals[hit], view)
         material = self.material(points)
-        squares = even_squares(directions).to(points)[None]
-        if shift is not None:
-            squares = (squares + (shift if len(shift) == 1 else shift[hit])[:, None]) % 1
-        color, light = self._seen(points, normals, view, material, squares.expand(len(points), -1, -1))
-        rgb = behind.expand_as(rays.origins).masked_scatter(hit[:, None], linear_to_srgb(color))
+        numbers = (squares if len(squares) == 1 else squares[hit]).expand(len(points), -1, -1, -1)
+        estimates, light = self._seen(points, normals, view, material, numbers)
+        color = linear_to_srgb(estimates.mean(1))
+        rgb = behind.expand_as(rays.origins).masked_scatter(hit[:, None], color)
         return MaterialRender(
-            rgb, hit, points, normals, material, light, met.distance[:, 0] * hit, len(points) * directions
+            rgb,
+            hit,
+            points,
+            normals,
+            view,
+            material,
+            estimates,
+            light,
+            met.distance[:, 0] * hit,
+            light.shape[0] * light.shape[1],
         )
 
     def _seen(
         self, points: Tensor, normals: Tensor, view: Tensor, material: Material, squares: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Linear colour [n, 3], and the light that made it [n, s, 3]."""
+        """Linear colour from each set of directions [n, sets, 3], and the light from all of them [n, s, 3]."""
         spread = Material(material.albedo[:, None], material.metallic[:, None], material.roughness[:, None])
         n, v = normals[:, None], view[:, None]
         with torch.no_grad():
-            heading = brdf.sample(spread, n, v, squares)
+            heading = brdf.sample(spread, n, v, squares.flatten(1, 2))
             density = brdf.pdf(spread, n, v, heading).clamp_min(LEAST_DENSITY)
         light = self.light(lifted(points, normals), heading, self.surface.meet)
-        return (brdf.evaluate(spread, n, v, heading) * light / density).mean(1), light
+        each = brdf.evaluate(spread, n, v, heading) * light / density
+        return each.unflatten(1, squares.shape[1:3]).mean(2), light
+
+    def _build_material(self, generator: torch.Generator) -> MaterialField:
+        features = SurfaceFeatures(build.hash_grid(self.config.grid, generator))
+        inputs = features.output_dim + 3
+        parts = (_network(self.config.material, inputs, n, generator) for n in (3, 1, 1))
+        return MaterialField(features, *parts, squared=False)
+
+    def _build_light(self, generator: torch.Generator) -> TracedLight:
+        config = self.config
+        place = SurfaceFeatures(build.hash_grid(config.light_grid, generator))
+        inputs = DirectionalEncoding(config.degree).output_dim + place.output_dim
+        return PanoramaLight(
+            LearnedPanorama(config.panorama_rows, START_LIGHT),
+            _network(config.light, inputs, 3, generator),
+            encode_points=place,
+            degree=config.degree,
+            max_exponent=config.max_exponent,
+        )
+
+    def _picture_squares(self, device: torch.device) -> Float[Tensor, "1 sets s 2"]:
+        return even_squares(self.config.render_directions).to(device)[None, None]
 
     def render(self, cameras: Cameras, index: int, time: float | None = None) -> Rendering:
         """The view of a camera; what is not the surface is white."""
         device = next(self.parameters()).device
         white = torch.ones(3, device=device)
+        squares = self._picture_squares(device)
 
         def look(rays: Rays) -> dict[str, Tensor]:
-            out = self(rays, white, self.config.render_directions, torch.zeros(1, 2, device=device))
+            out = self(rays, white, squares)
             opacity = out.hit.float()
             normals = torch.zeros_like(rays.origins).masked_scatter(out.hit[:, None], out.normals)
             return {"rgb": out.rgb, "opacity": opacity, "distance": out.distance, "normals": normals}
@@ -146,3 +163,7 @@ class NeroMaterialModel(RayModel):
         albedo = linear_to_srgb(self.vertex_materials().albedo).cpu().numpy()
         mesh = self.surface.mesh
         return TriMesh(mesh.vertices, mesh.faces, mesh.vertex_normals, (albedo * 255 + 0.5).astype("uint8"))
+
+
+def _network(shape: MlpConfig, inputs: int, outputs: int, generator: torch.Generator) -> MLP:
+    return MLP(inputs, outputs, width=shape.width, hidden_layers=shape.hidden, generator=generator)

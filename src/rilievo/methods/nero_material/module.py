@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rilievo.data.scene import Scene
@@ -12,13 +12,21 @@ from rilievo.engine.ray_sampler import RayBatch, step_seed
 from rilievo.errors import clear
 from rilievo.losses import glossy
 from rilievo.losses.color import charbonnier
-from rilievo.shading.monte_carlo import tangent_step
+from rilievo.shading.color import linear_to_srgb, srgb_to_linear
+from rilievo.shading.monte_carlo import even_squares, tangent_step
+from rilievo.shading.panorama_light import PanoramaLight
 
 from .config import NeroMaterialConfig
 from .model import MaterialRender, NeroMaterialModel
 
 WHOLE = 0.999
 """Pixels that show less of the object than this are left out: their colour is also the background's."""
+SETS = 2
+"""Sets of directions that estimate a colour independently of each other, so that their noise can be told from error."""
+
+
+def whole_pixels(batch: RayBatch) -> Bool[Tensor, "r"]:
+    return batch.coverage > WHOLE
 
 
 class NeroMaterialModule(RayModule):
@@ -41,13 +49,27 @@ class NeroMaterialModule(RayModule):
         return {"material": self.config.optim.rate, "light": self.config.light_rate}
 
     def render_batch(self, batch: RayBatch) -> MaterialRender:
-        shift = torch.rand(len(batch), 2, generator=self._generator(1)).to(batch.rgb)
-        return self.model(batch.rays, batch.background, self.config.directions, shift)
+        return self.model(batch.rays, batch.background, self.squares(batch))
+
+    def squares(self, batch: RayBatch) -> Float[Tensor, "r sets s 2"]:
+        """Even in each set, and moved by a random step for each set and ray."""
+        shift = torch.rand(len(batch), SETS, 1, 2, generator=self._generator(1)).to(batch.rgb)
+        return (even_squares(self.config.directions // SETS).to(shift) + shift) % 1
+
+    def color_losses(self, batch: RayBatch, out: MaterialRender, step: int) -> dict[str, Float[Tensor, "_"]]:
+        """What the photographs say."""
+        seen, photo = whole_pixels(batch)[out.hit], batch.rgb[out.hit]
+        pairs = out.estimates[seen]
+        values = {"rgb": glossy.paired_error(pairs[:, 0], pairs[:, 1], srgb_to_linear(photo[seen]), linear_to_srgb)}
+        if self.weight("sent", step):
+            light = self.model.light
+            assert isinstance(light, PanoramaLight)
+            sent = light.sent(out.points[seen], out.view_dirs[seen], out.normals[seen])
+            values["sent"] = charbonnier(linear_to_srgb(sent), photo[seen])
+        return values
 
     def losses(self, batch: RayBatch, out: MaterialRender, step: int) -> dict[str, Float[Tensor, "_"]]:
-        seen = out.hit & (batch.coverage > WHOLE)
-        values = {"rgb_charbonnier": charbonnier(out.rgb[seen], batch.rgb[seen])}
-        material = out.material
+        values, material = self.color_losses(batch, out, step), out.material
         if self.weight("change", step):
             turn, length = torch.rand(2, len(out.points), 1, generator=self._generator(2)).to(out.points)
             moved = out.points + tangent_step(out.normals, turn, self.config.change_step * length)
@@ -59,6 +81,8 @@ class NeroMaterialModule(RayModule):
             )
         if self.weight("colorless_light", step):
             values["colorless_light"] = glossy.colorless_light(out.light.mean(1))
+        if self.weight("undecided", step):
+            values["undecided"] = glossy.undecided(material.metallic)
         if self.weight("saturated", step):
             values["saturated"] = glossy.saturated_material(material.metallic, material.alpha_ggx)[None]
         return values

@@ -12,16 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from rilievo.cameras.camera import Cameras
-from rilievo.cameras.rays import Rays
-from rilievo.engine.method import Rendering
-from rilievo.engine.render import render_rays
 from rilievo.shading import brdf
 from rilievo.shading.brdf import Material
-from rilievo.shading.color import linear_to_srgb
 from rilievo.shading.environment import Environment
 from rilievo.shading.monte_carlo import even_squares
 
@@ -50,6 +47,8 @@ MaterialFn = Callable[[Float[Tensor, "n 3"]], Material]
 BOUNCED_DIRECTIONS = 4
 """Of each kind, from points that light has bounced from."""
 LEAST_DENSITY = 1e-6
+CHUNK = 1 << 13
+"""Rays at once."""
 
 
 @torch.no_grad()
@@ -96,6 +95,7 @@ def outgoing(
     return (seen / density.clamp_min(LEAST_DENSITY)).mean(1)
 
 
+@torch.no_grad()
 def relit(
     surface: KnownSurface,
     material_fn: MaterialFn,
@@ -105,33 +105,34 @@ def relit(
     *,
     directions: int,
     bounces: int,
+    oversample: int = 2,
     seed: int = 0,
-) -> Rendering:
-    """The view of a camera; beside the surface it shows the surroundings."""
+) -> Float[Tensor, "h w 4"]:
+    """The surface alone in the view of a camera: linear light times coverage, and coverage.
+
+    Each pixel is the mean of `oversample`² places in it, which share its `directions`.
+    """
     device = around.capture_from_world.device
     generator = torch.Generator().manual_seed(seed)
-
-    def look(rays: Rays) -> dict[str, Tensor]:
-        met = surface.meet(rays.origins, rays.directions)
-        color = around.radiance_towards(rays.directions)
-        if bool(met.hit.any()):
-            seen = outgoing(
-                surface,
-                material_fn,
-                around,
-                met.points[met.hit],
-                met.normals[met.hit],
-                -rays.directions[met.hit],
-                generator,
-                directions=directions,
-                bounces=bounces,
-            )
-            color = color.masked_scatter(met.hit[:, None], seen)
-        return {
-            "rgb": linear_to_srgb(color),
-            "opacity": met.hit.float(),
-            "distance": met.distance[:, 0] * met.hit,
-            "normals": met.normals,
-        }
-
-    return render_rays(look, cameras, index, device)
+    fine = cameras[index].resized(factor=float(oversample))
+    width, height = fine.sizes_px[0].tolist()
+    rays = fine.view_rays(0)
+    seen = torch.zeros(len(rays), 4)
+    for start in range(0, len(rays), CHUNK):
+        part = rays[start : start + CHUNK].to(device)
+        met = surface.meet(part.origins, part.directions)
+        if not bool(met.hit.any()):
+            continue
+        light = outgoing(
+            surface,
+            material_fn,
+            around,
+            met.points[met.hit],
+            met.normals[met.hit],
+            -part.directions[met.hit],
+            generator,
+            directions=max(1, directions // oversample**2),
+            bounces=bounces,
+        )
+        seen[start : start + CHUNK][met.hit.cpu()] = F.pad(light, (0, 1), value=1.0).cpu()
+    return F.avg_pool2d(seen.view(height, width, 4).movedim(-1, 0), oversample).movedim(0, -1)

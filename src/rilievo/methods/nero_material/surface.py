@@ -24,12 +24,15 @@ class KnownSurface:
         self.mesh = mesh
         self.tracer = MeshTracer(torch.from_numpy(mesh.vertices).float(), torch.from_numpy(mesh.faces).long())
         self.vertex_normals = torch.from_numpy(mesh.vertex_normals).float()
+        self.face_normals = torch.from_numpy(mesh.face_normals).float()
 
     def meet(self, origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]) -> Meeting:
-        """The first point on each ray, with its unit normal; misses have normal 0."""
+        """The first point on each ray, with the unit normal of the side that is met; misses have normal 0."""
         hits = self.tracer.first_hit(origins, directions)
         faces = self.tracer.faces.to(origins.device)
         normals = F.normalize(hits.interpolate(self.vertex_normals.to(origins), faces), dim=-1)
+        flat = self.face_normals.to(origins)[hits.face.clamp_min(0)]
+        normals = torch.where((flat * directions).sum(-1, keepdim=True) > 0, -normals, normals)
         distance = torch.where(hits.hit, hits.t, FAR)[:, None]
         return Meeting(origins + distance * directions, normals, distance, hits.hit)
 

@@ -103,6 +103,18 @@ def test_a_fixed_camera_is_the_published_one(shared):
     np.testing.assert_allclose(scene.times, at["loader/time"], atol=ATOL)
 
 
+def test_a_fixed_camera_projects_as_the_published_matrix_does(shared):
+    """OpenGL's kind of matrix, whose corners are the picture's."""
+    with np.load(shared / "golden" / "dynamic" / "flow.npz") as archive:
+        matrix = archive["loader/projection_matrix"].astype(np.float64)
+    matrix = matrix if matrix[3, 2] == 1 else matrix.T
+    cameras = load_scene(shared / "golden" / "dynamic" / "mini_selfmade").cameras
+    points = np.random.default_rng(0).uniform([-0.1, -0.1, 1], [0.1, 0.1, 9], (50, 3))
+    clipped = np.hstack((points, np.ones((50, 1)))) @ matrix.T
+    expected = (clipped[:, :2] / clipped[:, 3:] + 1) * cameras.sizes_px[0].numpy() / 2
+    np.testing.assert_allclose(cameras.project(0, torch.from_numpy(points))[0], expected, atol=1e-3)
+
+
 def test_depth_of_a_fixed_camera_is_the_published_one(shared):
     with np.load(shared / "golden" / "dynamic" / "flow.npz") as archive:
         published, scale = archive["loader/depth_rescaled"], float(archive["dataset/rescale_scale"])

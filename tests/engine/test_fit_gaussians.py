@@ -17,6 +17,7 @@ LAST, DIES_AT, KEPT = 40, 26, 20
 DYING = """
 import os, signal, sys
 from rilievo.cli import main
+from rilievo.gaussians.densify import Densification
 from rilievo.gaussians.relocation import Relocation
 
 def dying(advance):
@@ -26,16 +27,34 @@ def dying(advance):
         advance(self, gaussians, optimizer, step, generator)
     return advance_or_die
 
-Relocation.advance = dying(Relocation.advance)
+for strategy in (Densification, Relocation):
+    strategy.advance = dying(strategy.advance)
 main(sys.argv[2:])
 """
 
 
+STRATEGIES = {
+    "relocate": {},
+    "densify": {
+        "--densify.start": 2,
+        "--densify.every": 10,
+        "--densify.grad-threshold": 1e-6,
+        "--densify.reset-every": 15,
+        "--densify.max-gaussians": 5000,
+    },
+}
+"""Beside the preset; the second doubles the cloud at each change, and resets opacities between two of them."""
+
+
 @pytest.mark.slow
-def test_a_run_killed_between_two_changes_of_its_cloud_resumes_to_the_state_of_an_unbroken_one(capture, tmp_path):
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_run_killed_between_two_changes_of_its_cloud_resumes_to_the_state_of_an_unbroken_one(
+    strategy, capture, tmp_path
+):
     expected, run = tmp_path / "expected", tmp_path / "run"
-    assert main(command("splat", capture, expected)) == 0
-    arguments = command("splat", capture, run)
+    flags = ["--strategy", strategy, *(str(word) for flag in STRATEGIES[strategy].items() for word in flag)]
+    assert main([*command("splat", capture, expected), *flags]) == 0
+    arguments = [*command("splat", capture, run), *flags]
     ended = subprocess.run([sys.executable, "-c", DYING, str(DIES_AT), *arguments], timeout=150, check=False)
     assert ended.returncode == -signal.SIGKILL
     reached = Workspace.open(run).latest_checkpoint()

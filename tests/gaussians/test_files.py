@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from rilievo.errors import UserError
 from rilievo.gaussians.cloud import GaussianCloud
@@ -99,3 +100,21 @@ def test_the_published_ply_is_read_and_written_exactly(dynamic, tmp_path):
         assert np.array_equal(np.stack(list(table.values()), axis=1), held["table"])
         torch.testing.assert_close(cloud.scales, torch.from_numpy(held["act_scale"]))
         torch.testing.assert_close(cloud.opacities[:, None], torch.from_numpy(held["act_opacity"]))
+
+
+@pytest.mark.parametrize("degree", [0, 2])
+def test_another_library_reads_the_same_cloud(cloud, degree, tmp_path):
+    cloud = dataclasses.replace(cloud, sh_rest=cloud.sh_rest[:, : (degree + 1) ** 2 - 1])
+    write_gaussians(tmp_path / "a.ply", cloud)
+    opened = trimesh.load(tmp_path / "a.ply", process=False)
+    np.testing.assert_array_equal(opened.vertices.astype(np.float32), cloud.means.numpy())
+    held = opened.metadata["_ply_raw"]["vertex"]["data"]
+    np.testing.assert_array_equal(np.asarray(held["opacity"]).ravel(), cloud.opacity_logits.numpy())
+    for stem, table in {
+        "f_dc": cloud.sh_dc,
+        "f_rest": cloud.sh_rest.mT.flatten(1),
+        "scale": cloud.log_scales,
+        "rot": cloud.quats,
+    }.items():
+        for i, column in enumerate(table.unbind(1)):
+            np.testing.assert_array_equal(np.asarray(held[f"{stem}_{i}"]).ravel(), column.numpy(), err_msg=stem)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rilievo.losses import dssim, l1
+from rilievo.metrics.image import psnr
 
 
 def test_equal_pictures_have_none():
@@ -55,3 +56,15 @@ def test_together_they_are_the_published_photometric_loss(published):
     assert total.item() == pytest.approx(published["photometric_total"].item(), abs=1e-5)
     (gradient,) = torch.autograd.grad(total, image)
     torch.testing.assert_close(gradient, channels_last(published["photometric_total_grad"]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.golden
+def test_peak_signal_to_noise_ratios_are_the_published_ones(published):
+    """Published evaluation reports the mean over channels; ours is that of the whole picture."""
+    image, target = channels_last(published["img1"]), channels_last(published["img2"])
+    alone = torch.stack([psnr(image[..., c : c + 1], target[..., c : c + 1]) for c in range(3)])
+    torch.testing.assert_close(alone, published["psnr_per_channel_3HW"].flatten(), atol=1e-5, rtol=1e-6)
+    assert alone.mean().item() == pytest.approx(published["psnr_mean_3HW"].item(), abs=1e-5)
+    assert psnr(image, target).item() == pytest.approx(published["psnr_batched_13HW"].item(), abs=1e-5)
+    assert (image - target).square().mean().item() == pytest.approx(published["l2"].item(), abs=1e-5)
+    assert 1 - dssim(image, target).mean().item() == pytest.approx(published["ssim_batched"].item(), abs=1e-5)

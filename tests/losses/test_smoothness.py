@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rilievo.errors import UserError
+from rilievo.losses import l1, mse
 from rilievo.losses.smoothness import neighbor_smoothness
 from rilievo.motion.neighbors import nearest_neighbors
 
@@ -60,3 +61,11 @@ def test_published_smoothness(shared):
         torch.testing.assert_close(loss.detach(), torch.from_numpy(arrays[name]), atol=0, rtol=1e-5)
         gradient = torch.from_numpy(arrays[f"{name}_grad_flow"])
         torch.testing.assert_close(motion.grad, gradient, atol=float(1e-4 * gradient.abs().max()), rtol=0)
+
+
+@pytest.mark.golden
+def test_published_lengths_of_differences(shared):
+    arrays = np.load(shared / "golden" / "dynamic" / "trajectory_losses.npz")
+    a, b = (torch.from_numpy(arrays[f"lp/{name}"]) for name in "ab")
+    for name, loss in (("l1", l1), ("l2", mse)):
+        torch.testing.assert_close(loss(a, b).mean(), torch.from_numpy(arrays[f"lp/{name}"]), atol=0, rtol=1e-5)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rilievo.errors import UserError
+from rilievo.motion.lift import point_map, targets
 from rilievo.motion.pair_table import UnitBox, target_probabilities, target_weights
 
 
@@ -57,4 +58,17 @@ def test_published_sampling_and_normalisation(shared):
     i, j = (int(name) for name in str(arrays["dataset/item1/from_to"]).split("_"))
     source = torch.from_numpy(arrays[f"corr2/{i}/pcd_xyzrgb"])[:, :3][kept]
     torch.testing.assert_close(box.inside(source), torch.from_numpy(arrays["dataset/item1/pcd"]), atol=1e-5, rtol=1e-5)
+    assert [len(arrays[f"corr2/{k}/pcd_xyzrgb"]) for k in range(n)] == arrays["dataset/points_per_frame"].tolist()
+    pose = torch.linalg.inv(torch.from_numpy(arrays["corr2/w2c"]).double())
+    depth, K = (torch.from_numpy(arrays[f"corr2/{name}"]) for name in ("depth", "intrinsics"))
+    here, there = (point_map(depth[k], K, pose) for k in (i, j))
+    believed = torch.from_numpy(arrays["corr2/mask_used_3ch"][i, j, ..., 0])
+    arrived = targets(there, torch.from_numpy(arrays["corr2/flow_used"][i, j]), believed)
+    valid = torch.from_numpy(arrays["dataset/item1/mask"])
+    assert (arrived.valid[here.known][kept] != valid).sum() <= 2
+    both = valid & arrived.valid[here.known][kept]
+    published = torch.from_numpy(arrays["dataset/item1/target_invalid_zeroed"])
+    torch.testing.assert_close(
+        box.inside(arrived.xyz[here.known][kept][both].float()), published[both], atol=1e-5, rtol=1e-5
+    )
     assert arrays["dataset/item1/times"] == pytest.approx([i / n, j / n])  # ours are i / (n - 1) throughout

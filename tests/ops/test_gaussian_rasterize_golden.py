@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rilievo.fields.spherical_harmonics import SphericalHarmonics
-from rilievo.ops.gaussian_rasterize import project_gaussians, raster, rasterize_gaussians, reference
+from rilievo.ops.gaussian_rasterize import Projection, project_gaussians, raster, rasterize_gaussians, reference
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,15 @@ def assert_close_to_largest(ours: Tensor, expected: Tensor, tolerance: float, na
         assert lost <= tolerance * expected.abs().max().item() + 1e-6, f"{name}: {lost}"  # 1e-6 where all are zero
 
 
+def assert_same_radii(seen: Projection, expected: Tensor) -> None:
+    """Radii are rounded up to whole pixels, which single precision may do differently a hair beside one."""
+    xx, xy, yy = seen.conics.double().unbind(-1)
+    reach = reference.EXTENT * (torch.stack((yy, xx), dim=-1) / (xx * yy - xy * xy)[:, None]).sqrt()
+    sure = ((reach - reach.round()).abs() > 1e-4).nan_to_num(1).bool() | (expected == 0)
+    assert torch.equal(seen.radii[sure], expected[sure])
+    assert ((seen.radii - expected).abs() <= 1).all()
+
+
 @pytest.mark.golden
 @pytest.mark.parametrize("case", RASTERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -44,7 +53,7 @@ def test_golden_pictures_and_gradients(splats, case, dtype):
     seen = project_gaussians(
         means, quats, scales, g["viewmat"], g["K"], size, blur=float(g["eps2d"]), near=near, far=far
     )
-    assert torch.equal(seen.radii, g["radii_xy"])
+    assert_same_radii(seen, g["radii_xy"])
     if g["antialiased"]:
         opacities = opacities * seen.compensation
     drawn = rasterize_gaussians(
@@ -96,7 +105,7 @@ def test_golden_projection(splats, dtype):
     shapes = [g[k].requires_grad_() for k in ("means", "quats_wxyz", "scales")]
     arguments = (*shapes, g["viewmat"], g["K"], tuple(g["width_height"].tolist()))
     seen = project_gaussians(*arguments, far=1e10)
-    assert torch.equal(seen.radii, g["radii_xy"])
+    assert_same_radii(seen, g["radii_xy"])
     assert torch.equal((seen.radii > 0).all(dim=1), g["visible"])
     names = {"means2d": "means2d", "depths": "depths", "conics": "conics", "compensation": "compensations"}
     for ours, theirs in names.items():
@@ -146,3 +155,33 @@ def test_golden_colours_by_direction(splats, degree):
     for name, gradient in zip(("coeffs", "dirs"), gradients):
         expected = g[f"deg{degree}/grad_{name}"]
         assert_close_to_largest(torch.zeros_like(expected) if gradient is None else gradient, expected, 1e-4, name)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", RASTERS)
+def test_golden_pictures_of_releases_that_let_less_light_through(splats, case, monkeypatch):
+    """Older ones clamped opacity at 0.999: the definition, with that constant."""
+    g = {k: v.double() if v.is_floating_point() else v for k, v in load(splats / f"splat_raster_{case}.npz").items()}
+    if "alt0999_render_rgb" not in g:
+        pytest.skip("this case has no such pictures")
+    monkeypatch.setattr(reference, "MAX_ALPHA", float(np.float32(0.999)))
+    (width, height), (near, far) = g["width_height"].tolist(), g["near_far"].tolist()
+    means2d, depths, conics, radii, compensation = reference.project_gaussians(
+        *(g["means"], g["quats_wxyz"], g["scales"], g["viewmat"], g["K"], None, width, height),
+        *(float(g["eps2d"]), near, far),
+    )
+    opacities = g["opacities"] * (compensation if g["antialiased"] else 1)
+    pixels_px = reference.pixel_grid((width, height), means2d.device)
+    features, depth, alpha, remaining, _ = reference.rasterize(
+        means2d, conics, depths, radii, opacities, g["colors"], pixels_px
+    )
+    if "background" in g:
+        features = features + remaining[:, None] * g["background"]
+    for name, value in {
+        "rgb": features,
+        "alpha": alpha,
+        "depth_expected": depth / alpha.clamp_min(1e-10),
+    }.items():
+        expected = g[f"alt0999_{name}" if name == "depth_expected" else f"alt0999_render_{name}"]
+        wrong = (value - expected.reshape(value.shape)).abs() > 2e-5
+        assert wrong.double().mean() <= 1e-3, name

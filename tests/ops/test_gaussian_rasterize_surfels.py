@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
+from rilievo.ops.gaussian_rasterize import reference
 from rilievo.ops.gaussian_rasterize.surfels import hits, project_surfels, rasterize_surfels
 
 
@@ -115,3 +116,36 @@ def test_golden_pictures_of_surfels(surfels):
         "distort_sq_mapped_hit": drawn.distortion,
     }.items():
         torch.testing.assert_close(value, g[name], rtol=2e-5, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.golden
+def test_golden_weights_of_surfels(surfels):
+    """Opacity and weight of every surfel at every pixel, and what other codes sum with these weights."""
+    g, size = surfels, tuple(surfels["width_height"].tolist())
+    seen = project_surfels(g["means"], g["quats_wxyz"], g["scales"], g["viewmat"], g["K"], size)
+    order = g["order_front_to_back"].long()
+    pixels_px = reference.pixel_grid(size, order.device)
+    _, _, rho, hit = hits(seen.means2d[order], seen.depths[order], seen.transforms[order], pixels_px)
+    alpha = (g["opacities"][order] * torch.exp(-rho / 2)).masked_fill(hit <= 0, 0)
+    layers = reference.layers_of_alpha(alpha, order)
+    n = len(g["opacities"])
+    weights = torch.zeros(len(pixels_px), n, dtype=torch.float64).index_copy(1, order, layers.weights)
+    published = g["weight_per_surfel"].reshape(-1, n)
+    torch.testing.assert_close(weights, published, rtol=2e-5, atol=2e-5)
+    opaque = torch.zeros_like(weights).index_copy(1, order, alpha.clamp_max(reference.MAX_ALPHA))
+    drawn = published > 0
+    torch.testing.assert_close(opaque[drawn], g["alpha_per_surfel"].reshape(-1, n)[drawn], rtol=2e-5, atol=2e-5)
+    w, z = layers.weights, seen.depths[order].expand_as(layers.weights)
+    before, depth_before = (torch.cumsum(part, dim=1) - part for part in (w, w * z))
+    last = torch.cat((z.new_zeros(len(z), 1), z), dim=1).gather(1, reference.median_rank(layers)[:, None])[:, 0]
+    apart = (w[:, :, None] * w[:, None] * (hit[:, :, None] - hit[:, None]).abs()).masked_fill(
+        (w[:, :, None] * w[:, None]) == 0, 0
+    )
+    for name, value in {
+        "depth_center_accumulated": (w * z).sum(dim=1),
+        "median_center_depth": last,
+        "distort_linear_center": 2 * (w * (z * before - depth_before)).sum(dim=1),
+        "distort_abs_hit_pairs_once": apart.sum(dim=(1, 2)) / 2,
+    }.items():
+        expected = g[name].reshape(-1)
+        torch.testing.assert_close(value, expected, rtol=2e-5, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}")

@@ -14,6 +14,8 @@ from rilievo.demo.capture import write_capture
 from rilievo.engine.run import Run, open_run
 from rilievo.io.image import write_image
 
+from .sliding_clip import write_clip
+
 Fit = Callable[..., Run]
 
 
@@ -59,3 +61,25 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> Fit:
         return open_run(folder, device="cpu")
 
     return fit
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip whose masks mark what moves; do not write to it."""
+    folder = tmp_path_factory.mktemp("clips") / "sliding"
+    write_clip(folder, masks=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unmarked_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without masks."""
+    folder = tmp_path_factory.mktemp("clips") / "unmarked"
+    write_clip(folder, masks=False)
+    return folder
+
+
+@pytest.fixture
+def spoiled(clip_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the clip, to spoil."""
+    return shutil.copytree(clip_folder, tmp_path / "spoiled")

@@ -1,7 +1,6 @@
 """A patch that slides before a wall, seen by a camera that slides too: motion, depth and both stages of modgs."""
 
 import dataclasses
-import json
 import shutil
 
 import numpy as np
@@ -14,10 +13,9 @@ from rilievo.engine import checkpoint, config_file
 from rilievo.engine.fit import fit as train
 from rilievo.engine.workspace import Workspace
 from rilievo.errors import UserError
-from rilievo.io.image import write_image
 from rilievo.methods.modgs import stage1
 from rilievo.methods.modgs.clip import read_clip
-from rilievo.methods.modgs.config import PRESETS, ClipConfig, ModgsConfig
+from rilievo.methods.modgs.config import PRESETS, ModgsConfig
 from rilievo.methods.modgs.depths import aligned_depths, moving_pixels
 from rilievo.methods.modgs.module import ModgsModule
 from rilievo.methods.modgs.moment import MIDDLE, Moments
@@ -27,76 +25,9 @@ from rilievo.methods.modgs.stage1 import build_motion, first_stage, train_motion
 from rilievo.motion.objective import Correspondences, motion_losses
 from rilievo.stretch import stretched
 
+from .sliding_clip import FRAMES, PATCH, SLANT, WALL, eye, patch_center, photograph, true_depths
+
 SMOKE = PRESETS["smoke"]
-FRAMES, WIDTH, HEIGHT, FOCAL = 8, 80, 60, 75.0
-WALL, SLANT, PATCH, HALF = 3.8, 0.7, 2.6, 0.45
-"""The wall is at z = WALL + SLANT x, the patch at z = PATCH; HALF is half its side."""
-
-
-def texture(x, y, phase):
-    """Smooth colours of several wavelengths, from 6 px of a frame on."""
-    waves = [np.sin(a * x + b * y + phase + k) for k, (a, b) in enumerate([(7, 2), (-3, 9), (11, -8), (2, 3)])]
-    return np.stack([0.5 + 0.14 * (waves[c] + waves[(c + 1) % 4] + waves[3]) for c in range(3)], axis=-1).clip(0, 1)
-
-
-def eye(i):
-    return np.array([-0.3 + 0.6 * i / 7, 0.05 * (i % 3), 0.0])
-
-
-def patch_center(time):
-    return np.array([-0.5 + 1.0 * time, 0.25 * np.sin(3 * time)])
-
-
-def photograph(place, time):
-    """Colour, depth and what moves, for a camera at `place` that looks along z."""
-    columns, rows = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
-    rays = np.stack([(columns - WIDTH / 2) / FOCAL, (rows - HEIGHT / 2) / FOCAL], axis=-1)
-    near, far = PATCH - place[2], (WALL + SLANT * place[0] - place[2]) / (1 - SLANT * rays[..., :1])
-    on_patch = place[:2] + rays * near - patch_center(time)
-    hit = (np.abs(on_patch) < HALF).all(-1)
-    on_wall = place[:2] + rays * far
-    patch, wall = texture(*np.moveaxis(1.6 * on_patch, -1, 0), 2.0), texture(*np.moveaxis(on_wall, -1, 0), 0.0)
-    rgb = np.where(hit[..., None], patch, wall)
-    return np.rint(rgb * 255).astype(np.uint8), np.where(hit, near, far[..., 0]), hit
-
-
-def write_clip(folder, masks):
-    """Eight frames, distorted depth, and two views held out."""
-    K = [[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1]]
-    (folder / "depth_mono").mkdir(parents=True)
-    listed = {"cameras": [], "cameras_test": []}
-    views = [("cameras", i, eye(i)) for i in range(FRAMES)]
-    views += [("cameras_test", i, np.array([0.1, -0.25, 0.1])) for i in (2, 5)]
-    for split, i, place in views:
-        name = f"{'test_' if split == 'cameras_test' else ''}images/{i:03d}.png"
-        rgb, depth, hit = photograph(place, i / (FRAMES - 1))
-        write_image(folder / name, rgb)
-        pose = np.eye(4)
-        pose[:3, 3] = place
-        frame = {"image": name, "frame": i, "K": K, "camera_to_world": pose.tolist()}
-        if masks:
-            frame["mask"] = name.replace("images", "masks")
-            write_image(folder / frame["mask"], np.repeat(np.uint8(128) * hit[..., None], 3, axis=-1))
-        listed[split].append(frame)
-        if split == "cameras":
-            mono = (0.3 + 0.02 * i) * depth ** (1 + 0.05 * i) + 0.1
-            np.savez(folder / "depth_mono" / f"{i:03d}.npz", depth=mono.astype(np.float16))
-    for name, frames in listed.items():
-        (folder / f"{name}.json").write_text(json.dumps({"width": WIDTH, "height": HEIGHT, "frames": frames}))
-
-
-@pytest.fixture(scope="module")
-def clip_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clips") / "sliding"
-    write_clip(folder, masks=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def unmarked_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clips") / "unmarked"
-    write_clip(folder, masks=False)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -104,29 +35,10 @@ def learned(fit, clip_folder):
     return fit("modgs", clip_folder)
 
 
-@pytest.fixture
-def spoiled(clip_folder, tmp_path):
-    return shutil.copytree(clip_folder, tmp_path / "spoiled")
-
-
 def prepared(folder, config=SMOKE):
     scene = load_scene(folder).normalised()
     clip = read_clip(scene)
-    return scene, clip, FlowPairs(clip, config.clip, scene.folder)
-
-
-def true_depths(scene):
-    depths = [photograph(eye(i), i / 7)[1] for i in range(FRAMES)]
-    return torch.tensor(np.stack(depths)).float() / float(scene.capture_from_world[:3, :3].norm() / 3**0.5)
-
-
-def test_masks_of_a_clip_say_what_moves_and_cover_nothing(clip_folder):
-    scene = load_scene(clip_folder)
-    assert scene.coverage is None
-    assert scene.times.tolist()[:FRAMES] == pytest.approx([i / 7 for i in range(FRAMES)])
-    _, _, hit = photograph(eye(0), 0.0)
-    assert ((scene.moving[0] > 0) == hit).all()
-    assert len(scene.subset([1, 3]).moving) == 2
+    return scene, clip, FlowPairs(clip, config.clip)
 
 
 def test_distorted_depth_comes_back_to_the_scale_of_the_cameras(clip_folder):
@@ -208,7 +120,7 @@ def test_a_resumed_run_has_the_state_of_an_unbroken_one(strategy, clip_folder, t
     flags += ["--densify.max-gaussians", "2500"]
     command = ["fit", "modgs", str(clip_folder), "--preset", "smoke", *flags]
     assert main([*command, "-o", str(tmp_path / "a")]) == 0
-    assert main([*command, "-o", str(tmp_path / "b")]) == 0
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
     (tmp_path / "b" / "checkpoints" / "step-15.ckpt").unlink()
     assert main([*command, "-o", str(tmp_path / "b"), "--resume"]) == 0
     one, other = (checkpoint.read(tmp_path / run / "checkpoints" / "step-15.ckpt")["state_dict"] for run in "ab")
@@ -216,14 +128,23 @@ def test_a_resumed_run_has_the_state_of_an_unbroken_one(strategy, clip_folder, t
     assert all(torch.equal(values, other[name]) for name, values in one.items())
 
 
-@pytest.mark.parametrize("order", ["ranking", "pearson", "pearson-either"])
-def test_everything_may_move_and_depth_be_compared_in_every_way(order, clip_folder, tmp_path):
-    config = stretched(dataclasses.replace(SMOKE, depth_order=order), 0.1)
+@pytest.fixture(scope="module")
+def all_moves(clip_folder, tmp_path_factory):
+    """Settings of three steps in which nothing is held to stand still, and a folder with their first stage."""
+    config, folder = stretched(SMOKE, 0.1), tmp_path_factory.mktemp("all-moves")
     config = dataclasses.replace(
         config, fit=dataclasses.replace(config.fit, steps=3), clip=dataclasses.replace(config.clip, split=False)
     )
+    first_stage(config, load_scene(clip_folder).normalised(), folder)
+    return config, folder
+
+
+@pytest.mark.parametrize("order", ["ranking", "pearson", "pearson-either"])
+def test_everything_may_move_and_depth_be_compared_in_every_way(order, all_moves, clip_folder, tmp_path):
+    config, folder = all_moves
+    config = dataclasses.replace(config, depth_order=order)
     scene = load_scene(clip_folder).normalised()
-    motion, start = first_stage(config, scene, tmp_path)
+    motion, start = first_stage(config, scene, folder)
     module = train(ModgsModule(config, scene, motion, start), scene, config.fit, Workspace(tmp_path))
     assert not len(module.model.still)
     assert all(bool(values.isfinite().all()) for values in module.model.state_dict().values())
@@ -232,7 +153,8 @@ def test_everything_may_move_and_depth_be_compared_in_every_way(order, clip_fold
 def test_a_first_stage_that_was_cut_off_goes_on_where_it_was(clip_folder, tmp_path, monkeypatch):
     config = dataclasses.replace(SMOKE, motion=dataclasses.replace(SMOKE.motion, steps=16))
     scene = load_scene(clip_folder).normalised()
-    whole, _ = first_stage(config, scene, tmp_path / "whole")
+    whole, start = first_stage(config, scene, tmp_path / "whole")
+    monkeypatch.setattr(stage1, "prepare", lambda config, scene: start)
     done = 0
 
     def cut_off(*arguments):
@@ -260,72 +182,10 @@ def test_a_first_stage_of_other_settings_is_refused(learned):
         load_stage(path, build_motion(PRESETS["fast"].motion, 0))
 
 
-def without_times(folder):
-    shutil.rmtree(folder / "masks")
-    for name in ("cameras.json", "cameras_test.json"):
-        content = json.loads((folder / name).read_text())
-        content["frames"] = [{k: v for k, v in f.items() if k not in ("frame", "mask")} for f in content["frames"]]
-        (folder / name).write_text(json.dumps(content))
-
-
-def one_frame(folder):
-    content = json.loads((folder / "cameras.json").read_text())
-    content["frames"] = [dict(content["frames"][3], time=0.4)]
-    (folder / "cameras.json").write_text(json.dumps(content))
-
-
-def distorted(folder):
-    content = json.loads((folder / "cameras.json").read_text())
-    for frame in content["frames"]:
-        frame["distortion"] = [0.1, 0, 0, 0, 0, 0, 0, 0]
-    (folder / "cameras.json").write_text(json.dumps(content))
-
-
-def replace_depth(depth):
-    return lambda folder: np.savez(folder / "depth_mono" / "003.npz", depth=depth)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (lambda folder: shutil.rmtree(folder / "depth_mono"), "monocular depth of its frames in depth_mono/ or depth/"),
-        (lambda folder: (folder / "depth_mono" / "003.npz").unlink(), "depth of frame 003: expected"),
-        (replace_depth(np.full((HEIGHT, WIDTH), np.nan)), "finite numbers above 0, got none"),
-        (replace_depth(np.ones((HEIGHT, HEIGHT))), "the shape of its frame, 80x60 pixels, got 60x60"),
-        (replace_depth(np.ones((HEIGHT, WIDTH, 3))), "one number per pixel"),
-        (lambda folder: (folder / "depth_mono" / "003.npz").write_bytes(b"no archive"), "a sound depth file"),
-        (without_times, "frames have times, got photos without times"),
-        (one_frame, "at least two training frames at different times, got 1 frame"),
-        (distorted, "without lens distortion"),
-    ],
-)
-def test_what_a_clip_lacks_is_said(spoil, said, spoiled):
-    spoil(spoiled)
-    with pytest.raises(UserError, match=said):
-        read_clip(load_scene(spoiled).normalised())
-
-
-def test_flow_files_lead_from_frame_to_frame_and_must_fit_their_frames(spoiled):
-    scene = load_scene(spoiled).normalised()
-    clip, from_files = read_clip(scene), ClipConfig(flow="files", reach=(1, 3), cycle_px=1.5)
-    with pytest.raises(UserError, match=r"flow of frame 000: expected .*flow_fwd"):
-        FlowPairs(clip, from_files, scene.folder)
-    for folder, step in (("flow_fwd", 1.0), ("flow_bwd", -1.0)):
-        (spoiled / folder).mkdir()
-        for i in range(FRAMES):
-            np.savez(spoiled / folder / f"{i:03d}.npz", flow=np.full((HEIGHT, WIDTH, 2), step, np.float16))
-    flows = FlowPairs(clip, from_files, scene.folder)
-    assert torch.equal(flows.flow(1, 4)[5:-5, 5:-5], torch.full((HEIGHT - 10, WIDTH - 10, 2), 3.0))
-    assert flows.believed(4, 1)[5:-5, 5:-5].all()
-    np.savez(spoiled / "flow_fwd" / "002.npz", flow=np.zeros((HEIGHT, 40, 2), np.float16))
-    with pytest.raises(UserError, match="the size of its frame, 80x60 pixels, got 40x60"):
-        FlowPairs(clip, from_files, scene.folder)
-
-
 def test_pixels_without_depth_are_left_out(spoiled, tmp_path):
     depth = np.load(spoiled / "depth_mono" / "003.npz")["depth"].astype(np.float32)
     depth[:20] = np.nan
-    replace_depth(depth)(spoiled)
+    np.savez(spoiled / "depth_mono" / "003.npz", depth=depth)
     config = stretched(SMOKE, 0.1)
     _, start = first_stage(config, load_scene(spoiled).normalised(), tmp_path)
     assert not start.depths[3, :20].any()

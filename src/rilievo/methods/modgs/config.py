@@ -37,13 +37,15 @@ class ClipConfig:
     """What is known of a clip beside its photos, and where from."""
 
     depth: str | None = None
-    """Folder of the capture with a depth file per frame (.npz, .npy or 16-bit .png, larger is farther); depth_mono or
-    depth when left out."""
+    """Folder of the capture with a depth file per frame (.npz, .npy or 16-bit .png, larger is farther), depth_mono or
+    depth when left out; or hub:NAME, a depth model of the Hugging Face hub or in a folder, for which transformers must
+    be installed."""
     flow: str = "dis"
-    """Who computes optical flow (dis, farneback, lucas-kanade, tvl1, horn-schunck, raft), or `files`: flow_fwd/ and
-    flow_bwd/ of the capture, to the next and to the previous frame."""
+    """Who computes optical flow (dis, farneback, lucas-kanade, tvl1, horn-schunck, raft, or ptlflow/NETWORK such as
+    ptlflow/flownet2), or `files`: flow_fwd/ and flow_bwd/ of the capture, to the next and to the previous frame, or
+    whatever its layout has between frames."""
     flow_weights: str | None = None
-    """File with the weights of flow that is learned (raft)."""
+    """File with the weights of flow that is learned (raft, ptlflow/NETWORK)."""
     reach: tuple[int, ...] = ()
     """How many frames the ends of a pair are apart; every pair of frames when left out."""
     cycle_px: float = 3.0
@@ -158,6 +160,7 @@ class ModgsConfig:
 PAPER = ModgsConfig(
     fit=FitConfig(steps=30_000, samples=0, checkpoint_every=2000, preview_every=2000),
     densify=DensifyConfig(start=4000, every=500, grad_threshold=1e-3, reset_every=10**12),
+    rates=RatesConfig(log_scales=1e-3),
     turn=False,
 )
 """The published settings: everything moves, every pair of frames, half a million steps for motion."""

@@ -3,8 +3,8 @@
 Flow methods lose what moves farther than it is large, and then find the same wrong match on the way back. Between
 frames that are not neighbours the second frame is therefore brought back first, along the flow through a frame between
 them, and what is left is computed (`flow.chain`). A pair's flow is believed where its round trip closes
-(`flow.consistency`) between similar colours. Flow from files leads to the next and to the previous frame; farther it is
-the chain alone.
+(`flow.consistency`) between similar colours. Flow from files is chained where none leads from the one frame to the
+other.
 """
 
 from __future__ import annotations
@@ -22,16 +22,11 @@ from rilievo.flow.consistency import cycle_error
 from rilievo.flow.pairs import SAME_COLOR
 from rilievo.flow.provider import provider
 from rilievo.flow.sampling import carried
-from rilievo.io.flow_file import read_flow
 
 from .clip import Clip
 from .config import ClipConfig
 
 FILES = "files"
-FOLDERS = {1: "flow_fwd", -1: "flow_bwd"}
-SUFFIXES = (".npz", ".flo", ".png", ".npy")
-LOST_PX = 3e4
-"""Length of a flow that nobody knows: it leads out of every picture, and half precision holds it."""
 
 Between = Callable[[int, int], Float[Tensor, "h w 2"]]
 Refine = Callable[[int, int, Float[Tensor, "h w 2"]], Float[Tensor, "h w 2"]]
@@ -40,10 +35,10 @@ Refine = Callable[[int, int, Float[Tensor, "h w 2"]], Float[Tensor, "h w 2"]]
 class FlowPairs:
     """`flow(i, j)` of the pairs (i, j) in `pairs`, both ways each, held in half precision."""
 
-    def __init__(self, clip: Clip, config: ClipConfig, capture: Path | None = None) -> None:
+    def __init__(self, clip: Clip, config: ClipConfig) -> None:
         self.cycle_px, self.photos = config.cycle_px, clip.photos
         self.given = config.flow == FILES
-        between, self._refine = _from_files(clip, capture or Path()) if self.given else _computed(clip, config)
+        between, self._refine = _from_files(clip) if self.given else _computed(clip, config)
         n = len(clip)
         self._flows = {(i, j): between(i, j).half() for i in range(n) for j in (i - 1, i + 1) if 0 <= j < n}
         apart = sorted(set(config.reach) or set(range(1, n)))
@@ -95,24 +90,19 @@ def _computed(clip: Clip, config: ClipConfig) -> tuple[Between, Refine]:
     return between, refine
 
 
-def _from_files(clip: Clip, capture: Path) -> tuple[Between, Refine]:
-    height, width = clip.photos.shape[1:3]
-
-    def between(i: int, j: int) -> Float[Tensor, "h w 2"]:
-        path = _flow_path(capture / FOLDERS[j - i], clip.stems[i])
-        held = read_flow(path, size_px=(width, height))
-        return torch.where(torch.from_numpy(held.valid)[..., None], torch.from_numpy(held.flow), LOST_PX)
-
-    return between, lambda i, j, chain: chain
-
-
-def _flow_path(folder: Path, stem: str) -> Path:
-    found = next((p for p in (folder / f"{stem}{suffix}" for suffix in SUFFIXES) if p.is_file()), None)
-    if found is None:
+def _from_files(clip: Clip) -> tuple[Between, Refine]:
+    filed = clip.filed_flow
+    assert filed is not None, "a clip that was read from a scene"
+    if clip.straightened:
         raise clear(
-            f"flow of frame {stem}",
-            expected=f"{folder / stem} with the suffix " + ", ".join(SUFFIXES),
-            got="no such file",
-            do="compute it, or leave --clip.flow at dis",
+            "--clip.flow files",
+            expected="frames without lens distortion, since flow belongs to their pixels",
+            got="distorted ones",
+            do="leave --clip.flow at dis, which looks at straightened frames",
         )
-    return found
+
+    def direct(i: int, j: int, chain: Float[Tensor, "h w 2"]) -> Float[Tensor, "h w 2"]:
+        flow = filed.direct(i, j)
+        return chain if flow is None else flow
+
+    return filed.through, direct

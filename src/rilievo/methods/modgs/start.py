@@ -60,7 +60,7 @@ def prepare(config: ModgsConfig, scene: Scene) -> Start:
     generator = torch.Generator().manual_seed(step_seed(config.fit.seed + 4, 0))
     clip = read_clip(scene, config.clip.depth)
     require_still(clip)
-    flows = FlowPairs(clip, config.clip, scene.folder)
+    flows = FlowPairs(clip, config.clip)
     known_moving = torch.zeros_like(clip.shown) if clip.moving is None else clip.moving
     depths = aligned_depths(clip, flows, clip.shown & ~known_moving)
     moving = clip.moving

@@ -7,9 +7,11 @@ gathered and not yet acted on, and a resumed run acts as an unbroken one.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal, Protocol, runtime_checkable
+from dataclasses import replace
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
+from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -46,13 +48,20 @@ class GaussianConfig(ViewConfig, Protocol):
 
 
 class GaussianModel(SteppedModel):
-    """A model drawn from Gaussians."""
+    """A model drawn from Gaussians: those of one cloud, or of several that are drawn as one."""
 
     gaussians: Gaussians
 
+    def clouds(self) -> dict[str, Gaussians]:
+        """All that are drawn, by the name of their submodule, in the order in which they are drawn."""
+        return {"gaussians": self.gaussians}
+
 
 class GaussianModule(ViewModule):
-    """Subclasses render with `model.gaussians` and hand what was drawn to `watch`."""
+    """Subclasses render the model's clouds and hand what was drawn to `watch`.
+
+    Each cloud follows a strategy of its own, within the share of the greatest number that it has of the first.
+    """
 
     model: GaussianModel
     config: GaussianConfig
@@ -60,10 +69,10 @@ class GaussianModule(ViewModule):
     def __init__(self, model: GaussianModel, sampler: ViewSampler, config: GaussianConfig, extent: float) -> None:
         super().__init__(model, sampler, config)
         self.extent = extent
-        self.strategy: Strategy = (
-            Densification(config.densify, len(model.gaussians), extent)
-            if config.strategy == "densify"
-            else Relocation(config.relocation)
+        counts = {name: len(gaussians) for name, gaussians in model.clouds().items()}
+        total = max(sum(counts.values()), 1)
+        self.strategies = nn.ModuleDict(
+            {name: _strategy(config, count, count / total, extent) for name, count in counts.items()}
         )
         self._drawn: SplatRender | None = None
 
@@ -81,33 +90,44 @@ class GaussianModule(ViewModule):
         generator = torch.Generator().manual_seed(step_seed(self.config.fit.seed + 3, step))
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, Adam)
-        self.strategy.advance(self.model.gaussians, optimizer, step, generator)
+        for gaussians, strategy in self._followed():
+            strategy.advance(gaussians, optimizer, step, generator)
 
     def on_after_backward(self) -> None:
         drawn, self._drawn = self._drawn, None
-        if drawn is not None and drawn.projection.means2d.grad is not None:
-            height, width = drawn.alpha.shape
-            grad = drawn.projection.means2d.grad
-            self.strategy.observe(grad * grad.new_tensor([width / 2, height / 2]), drawn.visible)
+        if drawn is None or drawn.projection.means2d.grad is None:
+            return
+        height, width = drawn.alpha.shape
+        grad = drawn.projection.means2d.grad * drawn.alpha.new_tensor([width / 2, height / 2])
+        followed = self._followed()
+        counts = [len(gaussians) for gaussians, _ in followed]
+        for (_, strategy), *seen in zip(followed, grad.split(counts), drawn.visible.split(counts), strict=True):
+            strategy.observe(*seen)
 
     def configure_optimizers(self) -> Any:
         rates, steps = self.config.rates, self.config.fit.steps
         falling = LogLinear(1.0, rates.final, steps)
         position = LogLinear(1.0, rates.means_final / rates.means, steps)
         groups, factors = [], []
-        for name, parameter in self.model.gaussians.named_parameters():
-            rate = getattr(rates, name) * (self.extent if name == "means" else 1.0)
-            groups.append({"params": [parameter], "name": name, "lr": rate})
-            factors.append(position if name == "means" else falling)
+        for gaussians, _ in self._followed():
+            for name, parameter in gaussians.named_parameters():
+                rate = getattr(rates, name) * (self.extent if name == "means" else 1.0)
+                groups.append({"params": [parameter], "lr": rate})
+                factors.append(position if name == "means" else falling)
         for name, rate in self.other_rates().items():
-            groups.append({"params": list(self.get_submodule(name).parameters()), "name": name, "lr": rate})
+            groups.append({"params": list(self.get_submodule(name).parameters()), "lr": rate})
             factors.append(falling)
         optimizer = Adam(groups, betas=BETAS, eps=EPS, fused=True)
         scheduler = LambdaLR(optimizer, [_plain(factor) for factor in factors])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def numbers(self) -> dict[str, float]:
-        return {"train/gaussians": float(len(self.model.gaussians))}
+        return {"train/gaussians": float(sum(len(gaussians) for gaussians in self.model.clouds().values()))}
+
+    def _followed(self) -> list[tuple[Gaussians, Strategy]]:
+        """The clouds that have any Gaussians, and what changes their number."""
+        clouds = [(gaussians, self.strategies[name]) for name, gaussians in self.model.clouds().items()]
+        return [(gaussians, cast(Strategy, strategy)) for gaussians, strategy in clouds if len(gaussians)]
 
 
 def camera_extent(cameras: Cameras) -> float:
@@ -117,6 +137,13 @@ def camera_extent(cameras: Cameras) -> float:
     """
     away = torch.linalg.vector_norm(cameras.centers - cameras.centers.mean(0), dim=-1)
     return EXTENT_MARGIN * float(away.max()) or 1.0
+
+
+def _strategy(config: GaussianConfig, count: int, share: float, extent: float) -> Strategy:
+    if config.strategy == "densify":
+        most = max(1, round(share * config.densify.max_gaussians))
+        return Densification(replace(config.densify, max_gaussians=most), count, extent)
+    return Relocation(replace(config.relocation, max_gaussians=max(1, round(share * config.relocation.max_gaussians))))
 
 
 def _plain(factor: LogLinear) -> Any:

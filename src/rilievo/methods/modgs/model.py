@@ -70,6 +70,9 @@ class ModgsModel(GaussianModel):
         """Bands of colour come into use one by one."""
         self.degree = min(self.config.sh_degree, step // self.config.sh_every)
 
+    def clouds(self) -> dict[str, Gaussians]:
+        return {"gaussians": self.gaussians, "still": self.still}
+
     def to_canonical(self, x: Float[Tensor, "n 3"], time: float) -> Float[Tensor, "n 3"]:
         """Canonical places of world points seen at a time."""
         return self._outside(self.motion.to_canonical(self._inside(x)[None], x.new_tensor([time]))[0])

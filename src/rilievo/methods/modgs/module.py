@@ -1,34 +1,26 @@
 """The second stage: Gaussians and motion together, from pictures (MoDGS, section 3.3).
 
-Moving and still Gaussians each follow their own strategy, within a share of the greatest number.
+Moving and still Gaussians each follow their own strategy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.optim import Adam
-from torch.optim.lr_scheduler import LambdaLR
 
 from rilievo import losses
 from rilievo.data.scene import Scene
-from rilievo.engine.gaussian_module import BETAS, EPS, GaussianModule
+from rilievo.engine.gaussian_module import GaussianModule
 from rilievo.engine.ray_sampler import step_seed
 from rilievo.engine.view_sampler import ViewBatch, ViewSampler
 from rilievo.fields.motion import InvertibleMotion
 from rilievo.gaussians.cloud import GaussianCloud
-from rilievo.gaussians.densify import Densification
-from rilievo.gaussians.relocation import Relocation
 from rilievo.gaussians.rows import Gaussians
-from rilievo.gaussians.settings import LogLinear
 from rilievo.gaussians.spacing import neighbour_distance
-from rilievo.gaussians.strategy import Strategy
 from rilievo.losses import ordinal_depth
 from rilievo.motion.objective import batched, forgiven, motion_losses
 
@@ -62,7 +54,6 @@ class ModgsModule(GaussianModule):
 
     model: ModgsModel
     config: ModgsConfig
-    still_strategy: Strategy
 
     def __init__(self, config: ModgsConfig, scene: Scene, motion: InvertibleMotion, start: Start) -> None:
         sampler = ViewSampler(scene, random_background=config.background_color == "random", seed=config.fit.seed)
@@ -70,10 +61,6 @@ class ModgsModule(GaussianModule):
         model.gaussians = Gaussians(_canonical_cloud(config, model, start.moving))
         model.still = Gaussians(_cloud(config, start.still))
         super().__init__(model, sampler, config, EXTENT)
-        total = max(len(model.gaussians) + len(model.still), 1)
-        self.strategy, self.still_strategy = (
-            _strategy(config, part, len(part) / total) for part in (model.gaussians, model.still)
-        )
         self.depths = dict(zip(training_order(scene), start.depths))
         self.pairs = start.pairs
         self.draw = PairDraw(start.pairs, len(start.depths)) if start.pairs else None
@@ -86,42 +73,6 @@ class ModgsModule(GaussianModule):
         if motion.affine is not None:
             rates["affine"] = settings.space_rate
         return {f"model.motion.{part}": settings.joint * rate for part, rate in rates.items()}
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self.model.set_step(self.global_step)
-        step = self.global_step
-        generator = torch.Generator().manual_seed(step_seed(self.config.fit.seed + 3, step))
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, Adam)
-        for gaussians, strategy in self._parts():
-            strategy.advance(gaussians, optimizer, step, generator)
-
-    def on_after_backward(self) -> None:
-        drawn, self._drawn = self._drawn, None
-        if drawn is None or drawn.projection.means2d.grad is None:
-            return
-        height, width = drawn.alpha.shape
-        grad = drawn.projection.means2d.grad * drawn.alpha.new_tensor([width / 2, height / 2])
-        counts = [len(self.model.gaussians), len(self.model.still)]
-        for part, strategy in zip((0, 1), (self.strategy, self.still_strategy)):
-            if counts[part]:
-                strategy.observe(grad.split(counts)[part], drawn.visible.split(counts)[part])
-
-    def configure_optimizers(self) -> Any:
-        rates, steps = self.config.rates, self.config.fit.steps
-        falling = LogLinear(1.0, rates.final, steps)
-        position = LogLinear(1.0, rates.means_final / rates.means, steps)
-        groups, factors = [], []
-        for gaussians, _ in self._parts():
-            for name, parameter in gaussians.named_parameters():
-                groups.append({"params": [parameter], "lr": getattr(rates, name) * self.extent})
-                factors.append(position if name == "means" else falling)
-        for name, rate in self.other_rates().items():
-            groups.append({"params": list(self.get_submodule(name).parameters()), "lr": rate})
-            factors.append(falling)
-        optimizer = Adam(groups, betas=BETAS, eps=EPS, fused=True)
-        scheduler = LambdaLR(optimizer, [_plain(factor) for factor in factors])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def render_batch(self, batch: ViewBatch) -> ModgsView:
         assert batch.time is not None, "a clip has times"
@@ -142,7 +93,7 @@ class ModgsModule(GaussianModule):
             batch_of_pairs = batched(drawn, self.config.motion.points, 0, generator).to(self.device)
             missed = motion_losses(self.model.motion, batch_of_pairs)["flow"]
             values["pairs"] = forgiven(missed, self.config.motion.forgive)
-        parts = [gaussians.cloud for gaussians, _ in self._parts()]
+        parts = [gaussians.cloud for gaussians in self.model.clouds().values() if len(gaussians)]
         if self.weight("opacity", step) and parts:
             values["opacity"] = torch.cat([cloud.opacities for cloud in parts])
         if self.weight("scale", step) and parts:
@@ -150,15 +101,7 @@ class ModgsModule(GaussianModule):
         return values
 
     def numbers(self) -> dict[str, float]:
-        return {
-            "train/gaussians": float(len(self.model.gaussians) + len(self.model.still)),
-            "train/moving": float(len(self.model.gaussians)),
-        }
-
-    def _parts(self) -> list[tuple[Gaussians, Strategy]]:
-        """The clouds that have any Gaussians, and what changes their number."""
-        both = [(self.model.gaussians, self.strategy), (self.model.still, self.still_strategy)]
-        return [(gaussians, strategy) for gaussians, strategy in both if len(gaussians)]
+        return super().numbers() | {"train/moving": float(len(self.model.gaussians))}
 
     def _depth_losses(self, batch: ViewBatch, out: ModgsView, step: int) -> dict[str, Float[Tensor, "..."]]:
         """`order` and `depth`, where the frame's depth is known and something is drawn."""
@@ -189,18 +132,6 @@ class ModgsModule(GaussianModule):
             return ordinal_depth.ranking(depth, known, pairs, ordinal_depth.RANKING_SHARE * spread)
         wrong = ordinal_depth.tanh_order(depth, known, pairs, ordinal_depth.TANH_SHARE * spread)
         return wrong if len(wrong) else depth.new_zeros(1)
-
-
-def _plain(factor: LogLinear) -> Callable[[int], float]:
-    """A plain function, which stays out of the checkpoint: the schedule belongs to the config."""
-    return lambda step: factor(step)
-
-
-def _strategy(config: ModgsConfig, gaussians: Gaussians, share: float) -> Strategy:
-    if config.strategy == "densify":
-        most = max(1, round(share * config.densify.max_gaussians))
-        return Densification(replace(config.densify, max_gaussians=most), len(gaussians), EXTENT)
-    return Relocation(replace(config.relocation, max_gaussians=max(1, round(share * config.relocation.max_gaussians))))
 
 
 @torch.no_grad()

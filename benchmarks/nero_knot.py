@@ -103,7 +103,8 @@ def main() -> None:
     if asked.relit is not None:
         listed = json.loads((asked.scene / "relight" / "index.json").read_text())["files"]
         true = [asked.scene / name for name in listed]
-        report_pictures([(asked.relit / p.name, p if asked.against is None else asked.against / p.name) for p in true])
+        pairs = [(asked.relit / p.name, p if asked.against is None else asked.against / p.name) for p in true]
+        report_pictures([pair for pair in pairs if all(path.is_file() for path in pair)])
 
 
 if __name__ == "__main__":

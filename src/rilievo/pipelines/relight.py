@@ -79,8 +79,15 @@ def relit_pictures(
         )
         rendered = relight_mitsuba.render(job) if backend == "mitsuba" else relight_blender.render(job, asked.blender)
         seen = (torch.from_numpy(rgba) for rgba in rendered)
+    empty = 0
     for i, rgba in enumerate(seen):
+        empty += not bool((rgba[..., 3] > 0).any())
         yield screened(rgba, None if asked.transparent else _behind(asked.environment, capture_from_world, cameras, i))
+    if empty:
+        print(
+            f"{empty} of {len(cameras)} pictures show nothing of the object; "
+            "a file of poses must be in the frame of the capture"
+        )
 
 
 def screened(

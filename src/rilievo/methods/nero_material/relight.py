@@ -44,8 +44,8 @@ class PlacedLight:
 
 
 MaterialFn = Callable[[Float[Tensor, "n 3"]], Material]
-BOUNCED_DIRECTIONS = 4
-"""Of each kind, from points that light has bounced from."""
+BOUNCED_DIRECTIONS = 1
+"""Of each kind, from points that light has bounced from: each is one of many that a pixel averages."""
 LEAST_DENSITY = 1e-6
 CHUNK = 1 << 13
 """Rays at once."""

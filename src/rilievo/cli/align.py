@@ -46,6 +46,11 @@ class Align:
     onto: Path | None = None
     """An aligned scene: its cameras stay, and the photos (one is enough, and may be given as a file) are placed in its
     frame."""
+    clip: bool = False
+    """The photos are the frames of a clip, in order of name: each gets its time, as those of a video always do."""
+    fixed_camera: bool = False
+    """The camera stood still and the world moved: all frames of the clip get one camera, its focal length from EXIF or
+    --intrinsics, or a guess."""
     device: Device = "auto"
     """Where a network runs."""
     how: Annotated[AlignmentOptions, tyro.conf.arg(name="")] = field(default_factory=AlignmentOptions)
@@ -64,6 +69,11 @@ def require_sound(asked: Align) -> None:
             raise clear("--onto", expected="--method sfm or mast3r", got="dust3r", do="choose one of these")
         if not asked.onto.exists():
             raise clear("--onto", expected="an aligned scene", got=f"nothing at {asked.onto}", do="check the path")
+    if asked.fixed_camera:
+        given = [name for name in ("poses", "turntable") if name in asked.how.given()]
+        if asked.onto is not None or given:
+            got = "--onto" if asked.onto is not None else f"--{given[0]}"
+            raise clear("--fixed-camera", expected="a camera of which nothing else is told", got=got, do="choose one")
     if not asked.photos.exists():
         raise clear(
             str(asked.photos), expected="a folder of photos or a video", got="nothing there", do="check the path"
@@ -81,7 +91,9 @@ def run(asked: Align) -> None:
     how, found = asked.how, _photos(asked)
     print(_described(asked.photos, found))
     lens = None if how.intrinsics is None else known_lens(how.intrinsics, found)
-    if asked.onto is not None:
+    if asked.fixed_camera:
+        _stand(asked, found, lens)
+    elif asked.onto is not None:
         _place(asked, asked.onto, found, lens)
     else:
         known = Known(lens, None if how.poses is None else known_poses(how.poses, found))
@@ -92,15 +104,29 @@ def run(asked: Align) -> None:
 def _photos(asked: Align) -> PhotoSet:
     from rilievo.data.scene import MaskMeaning
     from rilievo.io.image import IMAGE_SUFFIXES
+    from rilievo.sfm.clip import timed
     from rilievo.sfm.photos import find_photos
 
     how, folder = asked.how, asked.photos
     meaning = None if how.mask_meaning is None else MaskMeaning(how.mask_meaning)
-    if folder.is_file() and folder.suffix.lower() not in IMAGE_SUFFIXES:
+    is_video = folder.is_file() and folder.suffix.lower() not in IMAGE_SUFFIXES
+    if is_video:
         from rilievo.sfm.video import frames_of_video
 
         folder = frames_of_video(asked.photos, asked.output / ".frames", how.frames)
-    return find_photos(folder, how.masks, meaning, how.lenses, fewest=2 if asked.onto is None else 1)
+    fewest = 2 if asked.onto is None else 1
+    found = find_photos(folder, how.masks, meaning, how.lenses, fewest=fewest, spare_masks=is_video)
+    if is_video or asked.clip or asked.fixed_camera or meaning is MaskMeaning.MOVING:
+        found = timed(found, folder if is_video else None)
+    return found
+
+
+def _stand(asked: Align, found: PhotoSet, lens: Belief | None) -> None:
+    from rilievo.sfm.align import WORK
+    from rilievo.sfm.clip import write_fixed_camera
+
+    told = write_fixed_camera(found, asked.output, asked.output / WORK / "scene", lens)
+    print(_report(asked.output, found, len(found.photos), 0, [told], found.dropped))
 
 
 def _by_features(asked: Align, found: PhotoSet, known: Known) -> None:

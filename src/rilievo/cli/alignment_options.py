@@ -23,9 +23,11 @@ class AlignmentOptions:
     """How photos are aligned."""
 
     masks: Path | None = None
-    """Masks named after the photos, white on the object; nothing outside them takes part."""
-    mask_meaning: Literal["object", "ignore"] | None = None
-    """What lies outside a mask: nothing (object, the default), or what nobody knows (ignore)."""
+    """Masks named after the photos (of a video after the number of the frame, 000012.png), white on the object, or on
+    what moves: see --mask-meaning."""
+    mask_meaning: Literal["object", "ignore", "moving"] | None = None
+    """What lies outside a mask: nothing (object, the default), what nobody knows (ignore), or what stands still and
+    tells where the camera was (moving: the masks of a clip mark what goes its own way)."""
     turntable: bool = False
     """The camera stood still and the object turned about one axis: not only tried where photos look like it, but held
     to. Masks help where the background has texture."""

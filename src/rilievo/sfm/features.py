@@ -68,7 +68,7 @@ class Database:
 
 def open_database(work: Path, found: PhotoSet, settings: FeatureSettings) -> Database:
     """The database for exactly these photos, masks and settings below `work`; others that lie there are removed."""
-    content = [(p.name, p.digest, p.lens, content_digest(p.mask) if p.mask else "") for p in found.photos]
+    content = [(p.name, p.digest, p.lens, content_digest(p.mask) if p.mask else "", p.mask_moves) for p in found.photos]
     text = json.dumps([content, asdict(settings), pycolmap.__version__])
     database = Database(work / hashlib.sha256(text.encode()).hexdigest()[:16])
     if work.is_dir():

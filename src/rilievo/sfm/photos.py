@@ -47,12 +47,16 @@ class Photo:
     mask: Path | None = None
     """A file beside the photo; the photo itself where its alpha is the mask."""
     time: float | None = None
+    """In [0, 1], of a frame of a clip."""
+    mask_moves: bool = False
+    """The mask marks what goes its own way, not what the cameras are found by."""
 
     def mask_pixels(self) -> np.ndarray | None:
-        """uint8 [h, w], 255 on the object; None without a mask."""
+        """uint8 [h, w], 255 on what the cameras are found by; None without a mask."""
         if self.mask is None:
             return None
-        return (read_alpha if self.mask == self.path else read_gray)(self.mask, size_px=self.size_px)
+        pixels = (read_alpha if self.mask == self.path else read_gray)(self.mask, size_px=self.size_px)
+        return np.where(pixels > 0, 0, 255).astype(np.uint8) if self.mask_moves else pixels
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,14 @@ def find_photos(
     lenses: str = "auto",
     *,
     fewest: int = 2,
+    spare_masks: bool = False,
 ) -> PhotoSet:
     """The photos in `folder` (or in its `images/`), with the masks in `masks` or in `masks/` beside them.
 
     `folder` may also be a single photo; its masks are those that are given. `lenses`: "auto" by size and EXIF, "one"
-    for all photos of a size, "each" for every photo its own. Raises `UserError` when fewer than `fewest` different
-    photos remain, or masks and photos do not belong together.
+    for all photos of a size, "each" for every photo its own. With `spare_masks` masks without a photo are passed over,
+    as those of frames of a video that were not chosen. Raises `UserError` when fewer than `fewest` different photos
+    remain, or masks and photos do not belong together.
     """
     if folder.is_file():
         root, paths = folder.parent, [folder]
@@ -104,7 +110,7 @@ def find_photos(
     found = PhotoSet(tuple(photos), tuple(dropped))
     if folder.is_file() and masks is None:
         return _with_alpha(found, meaning)
-    return _with_masks(found, root, masks, meaning)
+    return _with_masks(found, root, masks, meaning, spare_masks)
 
 
 def content_digest(path: Path) -> str:
@@ -154,7 +160,7 @@ def _without_copies(photos: Sequence[Photo]) -> tuple[list[Photo], list[Dropped]
     return kept, dropped
 
 
-def _with_masks(found: PhotoSet, root: Path, masks: Path | None, meaning: MaskMeaning | None) -> PhotoSet:
+def _with_masks(found: PhotoSet, root: Path, masks: Path | None, meaning: MaskMeaning | None, spare: bool) -> PhotoSet:
     if masks is not None and not masks.is_dir():
         raise clear("--masks", expected="a folder of masks", got=f"nothing at {masks}", do="check the path")
     folder = masks or next((f for base in (root, root.parent) for n in MASK_FOLDERS if (f := base / n).is_dir()), None)
@@ -164,7 +170,7 @@ def _with_masks(found: PhotoSet, root: Path, masks: Path | None, meaning: MaskMe
     known = {photo.name for photo in found.photos} | {drop.name for drop in found.dropped}
     matched = {name: mask_for(name, index) or mask_for(f"images/{name}", index) for name in known}
     orphans = sorted(set(index.values()) - {m for m in matched.values() if m is not None})
-    if orphans and len(known) > 1:  # beside a single photo lie the others' masks
+    if orphans and len(known) > 1 and not spare:  # beside a single photo lie the others' masks
         raise clear(
             f"mask {orphans[0].name}",
             expected="a photo of that name",
@@ -180,13 +186,16 @@ def _with_masks(found: PhotoSet, root: Path, masks: Path | None, meaning: MaskMe
             got=f"none for {missing[0]}" + (f" and {len(missing) - 1} others" if missing[1:] else ""),
             do="add it, or say --mask-meaning ignore if photos without a mask are to be used whole",
         )
-    photos = tuple(_masked(photo, matched[photo.name]) for photo in found.photos)
+    moves = meaning is MaskMeaning.MOVING
+    photos = tuple(replace(_masked(photo, matched[photo.name]), mask_moves=moves) for photo in found.photos)
     note = f"masks: {len(found.photos) - len(missing)} from {folder}, meaning {meaning.value}"
     return replace(found, photos=photos, mask_meaning=meaning, notes=(note,))
 
 
 def _with_alpha(found: PhotoSet, meaning: MaskMeaning | None) -> PhotoSet:
     """Photos whose masks, if any, are their own alpha."""
+    if meaning is MaskMeaning.MOVING:
+        raise clear("--mask-meaning moving", expected="masks in files", got="none", do="give --masks DIR")
     if meaning is not None and not found.has_masks:
         raise clear("--mask-meaning", expected="masks", got="none", do="give --masks DIR")
     notes = ("masks: alpha of the photos",) if found.has_masks else ()

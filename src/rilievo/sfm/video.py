@@ -48,7 +48,8 @@ def frames_of_video(path: Path, folder: Path, most: int) -> Path:
     small = [_small(frame) for frame in read_video(path)]
     picked = set(choose_frames(small, most))
     if len(picked) < 2:
-        raise clear(str(path), expected="a moving camera or object", got="frames that hardly differ", do="film it anew")
+        got = "one frame" if len(small) == 1 else "frames that hardly differ"
+        raise clear(str(path), expected="a moving camera or object", got=got, do="film it anew")
     try:
         shutil.rmtree(folder, ignore_errors=True)
         chosen.mkdir(parents=True)

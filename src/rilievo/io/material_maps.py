@@ -20,6 +20,8 @@ MaterialFn = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 TEXTURE = 1024
 """Side of the maps in pixels."""
+PIECE = 2500
+"""Faces that are laid flat together: the time that xatlas takes for a piece grows faster than the piece."""
 BLEED = 4
 """Texels by which pieces are continued."""
 
@@ -62,8 +64,34 @@ def unwrapped(
         raise clear("texture maps", expected="the package xatlas", got="none", do="pip install xatlas") from error
     if len(mesh.faces) == 0:
         raise clear("textured mesh", expected="faces", got="none", do="extract the mesh again")
-    vertices, faces, uv = xatlas.parametrize(mesh.vertices.astype(np.float32), mesh.faces.astype(np.uint32))
-    return vertices.astype(np.int64), faces.astype(np.int64), uv
+    atlas, kept = xatlas.Atlas(), []
+    for piece in pieces(mesh.vertices[mesh.faces].mean(1), PIECE):
+        used, local = np.unique(mesh.faces[piece], return_inverse=True)
+        atlas.add_mesh(mesh.vertices[used].astype(np.float32), local.reshape(-1, 3).astype(np.uint32))
+        kept.append(used)
+    atlas.generate()
+    vertices, faces, places, count = [], [], [], 0
+    for i, used in enumerate(kept):
+        corner, local, uv = atlas[i]
+        vertices.append(used[corner])
+        faces.append(local.astype(np.int64) + count)
+        places.append(uv)
+        count += len(corner)
+    return np.concatenate(vertices), np.concatenate(faces), np.concatenate(places)
+
+
+def pieces(centers: Float[np.ndarray, "f 3"], most: int) -> list[Int[np.ndarray, "_"]]:
+    """Faces, given their centres, in groups of at most `most`: halved along the longest side until they are."""
+
+    def halved(chosen: np.ndarray) -> list[np.ndarray]:
+        if len(chosen) <= most:
+            return [chosen]
+        axis = np.ptp(centers[chosen], axis=0).argmax()
+        ordered = chosen[np.argsort(centers[chosen, axis], kind="stable")]
+        middle = len(ordered) // 2
+        return halved(ordered[:middle]) + halved(ordered[middle:])
+
+    return halved(np.arange(len(centers)))
 
 
 def baked(

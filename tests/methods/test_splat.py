@@ -13,6 +13,7 @@ from rilievo.data.load import load_scene
 from rilievo.data.scene import PointCloud
 from rilievo.engine import checkpoint, config_file
 from rilievo.engine.fit import fit as train
+from rilievo.engine.photo_points import agreed_points
 from rilievo.engine.view_sampler import ViewSampler
 from rilievo.engine.workspace import Workspace
 from rilievo.errors import UserError
@@ -21,7 +22,7 @@ from rilievo.gaussians.ply import read_gaussians
 from rilievo.methods.splat.config import PRESETS, SplatConfig
 from rilievo.methods.splat.model import SplatModel
 from rilievo.methods.splat.module import SplatModule
-from rilievo.methods.splat.start import agreed_points, first_cloud
+from rilievo.methods.splat.start import first_cloud
 from rilievo.stretch import stretched
 
 SMOKE = PRESETS["smoke"]
@@ -123,8 +124,8 @@ def test_points_that_photos_agree_on_lie_on_the_object_more_often_than_by_chance
     sampler = ViewSampler(scene, random_background=False, seed=0)
 
     def share_outside(depths):
-        start = dataclasses.replace(SMOKE.start, count=400, depths=depths)
-        points, _ = agreed_points(sampler, start, torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        points = agreed_points(sampler, 400, depths=depths, far=30.0, generator=generator).xyz
         outside = torch.zeros(400, dtype=torch.bool)
         for view in scene.train_views:
             pixels, _ = scene.cameras.project(view, points)

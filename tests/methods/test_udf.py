@@ -12,6 +12,7 @@ from rilievo.cli.mesh import surface
 from rilievo.data.load import load_scene
 from rilievo.engine import config_file
 from rilievo.engine.fit import fit as train
+from rilievo.engine.patch_sampler import PatchSampler
 from rilievo.engine.schedules import Constant
 from rilievo.engine.settings import MlpConfig
 from rilievo.engine.workspace import Workspace
@@ -42,6 +43,14 @@ def test_the_surface_has_normals_and_the_objects_colours(learned):
     assert mesh.colors is not None
     assert np.linalg.norm(mesh.normals, axis=-1).min() > 0.99
     assert np.linalg.norm(mesh.vertices - mesh.vertices.mean(0), axis=-1).max() < 1.5  # not the region's border
+
+
+def test_the_field_is_compared_with_gaussians_that_saw_the_photographs_first(learned):
+    header, *rows = (learned.workspace.log / "metrics.csv").read_text().splitlines()
+    assert {f"loss/{name}" for name in ("near", "direction", "far", "depth", "normal")} <= set(header.split(","))
+    near = [float(row.split(",")[header.split(",").index("loss/near")]) for row in rows]
+    assert near[-1] < 0.5 * near[0]
+    assert (learned.workspace.folder / "gaussians" / "preview").is_dir()
 
 
 def test_a_capture_moved_and_scaled_gives_the_mesh_moved_and_scaled(fit, capture, moved_capture):
@@ -115,7 +124,7 @@ def test_the_published_networks_learn_in_two_phases(capture, tmp_path, kind):
     module = train(UdfModule(config, scene), scene, config.fit, Workspace(tmp_path))
     header, *rows = (tmp_path / "log" / "metrics.csv").read_text().splitlines()
     assert "loss/rgb_base" in header
-    assert all(np.isfinite([float(x) for x in row.split(",")]).all() for row in rows)
+    assert all(np.isfinite([float(x) for x in row.split(",") if x]).all() for row in rows)
     assert module.model.widths.saturation == 1.0
     mesh = module.model.extract_mesh(32)
     assert mesh.colors is not None
@@ -203,3 +212,34 @@ def test_the_paper_preset_has_the_published_networks_and_samples(published):
         there["model"]["variance_network"]["init_val"],
         beta["init_var_beta"],
     )
+
+
+def test_patches_of_other_photographs_are_compared_in_the_second_phase(capture, tmp_path):
+    config = small_published()
+    config = dataclasses.replace(config, half_patch=1, sources=3, background_color="white")
+    scene = load_scene(capture).normalised()
+    module = UdfModule(config, scene)
+    out, batch = rendered(module, 32)
+    assert module._seen_elsewhere(batch, out.surface, 3) == {}
+    values = module._seen_elsewhere(batch, out.surface, 5)
+    assert values["patch"].isfinite().all()
+    (values["patch"].mean() + values["rgb_pixel"].sum()).backward()
+    assert any(p.grad is not None and p.grad.any() for p in module.model.geometry.parameters())
+    train(UdfModule(config, scene), scene, config.fit, Workspace(tmp_path))
+    assert "loss/patch" in (tmp_path / "log" / "metrics.csv").read_text()
+
+
+def rendered(module, rays):
+    """What a module shows of a batch towards the middle of the capture."""
+    module.model.set_step(10)
+    batch = PatchSampler(module.sampler.scene, half=1, importance=True, seed=1).batch(0, rays)
+    return module.model(batch.rays, batch.background), batch
+
+
+@pytest.mark.golden
+def test_the_paper_preset_compares_patches_in_its_second_phase_as_published(published):
+    losses = PRESETS["paper"].losses
+    begin = PRESETS["paper"].course.second_step
+    first, second = (published[name]["rows"][-1] for name in ("udf_dtu_blending", "udf_dtu_blending_ft"))
+    assert first["color_weights_base_color_pixel_patch"][2:] == [0, 0]
+    assert [losses.rgb_pixel(begin), losses.patch(begin)] == second["color_weights_base_color_pixel_patch"][2:]

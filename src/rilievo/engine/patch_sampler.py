@@ -85,7 +85,7 @@ class PatchSampler:
     ) -> None:
         self.scene, self.half, self.importance = scene, half, importance
         self.random_background, self.seed = random_background, seed
-        self.cut_out = scene.coverage is not None and scene.mask_meaning is MaskMeaning.OBJECT
+        self.object_masks = scene.coverage is not None and scene.mask_meaning is MaskMeaning.OBJECT
 
     def view_at(self, step: int) -> int:
         """The view of a step: every training view once a round."""
@@ -94,21 +94,24 @@ class PatchSampler:
         order = torch.randperm(len(views), generator=torch.Generator().manual_seed(step_seed(self.seed, turn)))
         return views[int(order[place])]
 
-    def batch(self, step: int, n_rays: int, *, device: torch.device | str = "cpu") -> PatchBatch:
-        """The batch of `n_rays` of a step."""
+    def batch(
+        self, step: int, n_rays: int, *, part: int = 0, parts: int = 1, device: torch.device | str = "cpu"
+    ) -> PatchBatch:
+        """The batch of `n_rays` of a step, or every `parts`-th ray of it from `part` on."""
         generator = torch.Generator().manual_seed(step_seed(self.seed + 1, step))
         view = self.view_at(step)
         background = torch.rand(3, generator=generator) if self.random_background else torch.ones(3)
         image = torch.tensor(self.scene.images[view]).float() / 255
         height, width = image.shape[:2]
         coverage = torch.ones(height, width)
-        if self.cut_out and self.scene.coverage is not None:
+        if self.object_masks and self.scene.coverage is not None:
             coverage = torch.tensor(self.scene.coverage[view]).float() / 255
             image = image * coverage[..., None] + background * (1 - coverage[..., None])
-        on_object = coverage >= 0.5 if self.importance and self.cut_out else None
+        on_object = coverage >= 0.5 if self.importance and self.object_masks else None
         pixels = drawn_pixels(width, height, n_rays, generator, on_object)
         jitter = torch.rand(n_rays, generator=generator)
-        index = torch.full((n_rays,), view)
+        pixels, jitter = pixels[part::parts].contiguous(), jitter[part::parts]
+        index = torch.full((len(pixels),), view)
         rays = self.scene.cameras.rays(index, pixels + 0.5)
         R = self.scene.cameras.cam_from_world[view, :3, :3].float()
         in_camera = rays.directions @ R.T

@@ -33,7 +33,7 @@ NEAREST = 1e-3
 class SourceViews:
     """Photographs to take colours from, and their cameras."""
 
-    images: Float[Tensor, "views 3 h w"]
+    images: Float[Tensor, "views c h w"]
     K: Float[Tensor, "views 3 3"]
     cam_from_world: Float[Tensor, "views 4 4"]
 
@@ -41,6 +41,9 @@ class SourceViews:
     def size_px(self) -> tuple[int, int]:
         """Width and height."""
         return self.images.shape[3], self.images.shape[2]
+
+    def to(self, device: torch.device | str) -> SourceViews:
+        return SourceViews(*(t.to(device) for t in (self.images, self.K, self.cam_from_world)))
 
 
 def patch_offsets(half: int) -> Int64[Tensor, "patch 2"]:
@@ -118,6 +121,36 @@ def projected_colors(
     return torch.where(valid[..., None], colors, 0).transpose(0, 1), valid.T
 
 
+def plane_patches(
+    pixels: Float[Tensor, "n 2"],
+    normals: Float[Tensor, "n 3"],
+    distance: Float[Tensor, "n"],
+    half: int,
+    K: Float[Tensor, "3 3"],
+    cam_from_world: Float[Tensor, "4 4"],
+    sources: SourceViews,
+) -> tuple[Float[Tensor, "views n patch c"], Bool[Tensor, "views n"]]:
+    """What sources show of planes that a target sees, with a gradient by the planes; and whether all of a patch is in
+    front of a source and inside its picture.
+
+    `pixels` are the patches' middles in the target, whose planes are n·x + d = 0 in its camera's frame, with normals
+    towards the eye and d > 0. Images of `sources` may have any number of channels.
+    """
+    width, height = sources.size_px
+    around = pixels[:, None] + patch_offsets(half).to(pixels)
+    rays = torch.cat([(around - K[:2, 2]) / torch.stack([K[0, 0], K[1, 1]]), torch.ones_like(around[..., :1])], dim=-1)
+    towards = -(rays * normals[:, None]).sum(-1)
+    depth = distance[:, None] / towards.clamp_min(THIN)
+    source_from_target = sources.cam_from_world @ torch.linalg.inv(cam_from_world)
+    R, t = source_from_target[:, None, :3, :3], source_from_target[:, None, None, :3, 3]
+    there = (depth[..., None] * rays) @ R.mT + t  # [views, n, patch, 3]
+    projected = there @ sources.K[:, None].mT
+    at = projected[..., :2] / projected[..., 2:].clamp_min(NEAREST)
+    limit = torch.tensor([width - 0.5, height - 0.5], dtype=at.dtype, device=at.device)
+    inside = ((at > 0.5) & (at < limit)).all(-1) & (there[..., 2] > NEAREST) & (towards > THIN)
+    return _sampled(sources.images, at), inside.all(-1)
+
+
 def blended(
     logits: Float[Tensor, "n views"], colors: Float[Tensor, "n views *patch 3"], valid: Bool[Tensor, "n views"]
 ) -> tuple[Float[Tensor, "n *patch 3"], Bool[Tensor, "n"]]:
@@ -129,8 +162,8 @@ def blended(
 
 
 def _sampled(
-    images: Float[Tensor, "views 3 h w"], at: Float[Tensor, "views n patch 2"]
-) -> Float[Tensor, "views n patch 3"]:
+    images: Float[Tensor, "views c h w"], at: Float[Tensor, "views n patch 2"]
+) -> Float[Tensor, "views n patch c"]:
     """Bilinear interpolation at pixels, black outside."""
     size = torch.tensor([images.shape[3], images.shape[2]], dtype=at.dtype, device=at.device)
     grid = (2 * at / size - 1).clamp(-10, 10)

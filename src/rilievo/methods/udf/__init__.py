@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 def run(config: UdfConfig, workspace: Workspace) -> None:
     from rilievo.engine.fit import fit  # torch wakes up here, not for --help
 
+    from .model import asks_gaussians
     from .module import UdfModule
+    from .testimony import coupled_gaussians
 
     scene = workspace.scene.normalised()
-    fit(UdfModule(config, scene), scene, config.fit, workspace)
+    coupling = coupled_gaussians(config, scene, workspace) if asks_gaussians(config, scene) else None
+    fit(UdfModule(config, scene, coupling), scene, config.fit, workspace)
 
 
 def load(config: UdfConfig, scene: Scene, checkpoint: Path) -> UdfModel:

@@ -14,7 +14,8 @@ from rilievo.engine.settings import (
     OccupancyConfig,
     OptimConfig,
 )
-from rilievo.stretch import Step
+from rilievo.gaussians.settings import RatesConfig, RelocationConfig
+from rilievo.stretch import Step, Steps
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class UdfLosses:
     """Absolute colour error."""
     rgb_base: Schedule = Constant(0.0)
     """Absolute error of the colour that is the same from everywhere; the published networks have one."""
+    rgb_pixel: Schedule = Constant(0.0)
+    """Absolute error of colours blended from other photographs; of the published networks in their second phase."""
+    patch: Schedule = Constant(0.0)
+    """Unlikeness (SSIM) of patches blended from other photographs; there, too."""
     eikonal: Schedule = Constant(0.1)
     """Gradient of length one."""
     mask: Schedule = Constant(0.1)
@@ -37,6 +42,18 @@ class UdfLosses:
     """How near to the surface sparsity looks."""
     one_sided: Schedule = Constant(0.0)
     """No room between two layers: the network's number should not be negative."""
+    near: Schedule = Constant(0.0)
+    """Distances to what the Gaussians saw, close to it."""
+    direction: Schedule = Constant(0.0)
+    """Directions away from it there."""
+    far: Schedule = Constant(0.0)
+    """Distances to it anywhere."""
+    depth: Schedule = Constant(0.0)
+    """Where rays end: there where the Gaussians do now."""
+    normal: Schedule = Constant(0.0)
+    """Which way the surface faces there."""
+    projection: Schedule = Constant(0.0)
+    """Gaussians on the surface; moves only them."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +96,88 @@ class CourseConfig:
     """Steps before the distance field moves at all."""
     second_step: Step = 300000
     """Where the second phase begins."""
+
+
+@dataclass(frozen=True)
+class GaussianLosses:
+    """Weights of what the Gaussians learn from; those at zero are not computed."""
+
+    rgb_l1: Schedule = Constant(0.8)
+    """Absolute colour error."""
+    dssim: Schedule = Constant(0.2)
+    """1 - SSIM."""
+    mask: Schedule = Constant(0.1)
+    """Opacity equal to the object mask."""
+    opacity: Schedule = Constant(0.01)
+    """Mean opacity: Gaussians that nothing needs fade, and are moved elsewhere."""
+    scale: Schedule = Constant(0.01)
+    """Mean size, in extents of the scene."""
+    normals: Schedule = Ramp(0.0, 0.05, 300)
+    """Normals equal to those of the depth picture."""
+    views: Schedule = Ramp(0.0, 0.15, 300)
+    """Planes that look alike in several photographs."""
+
+
+@dataclass(frozen=True)
+class LiftConfig:
+    """How depth pictures of the Gaussians become points of the surface."""
+
+    views: int = 8
+    """Other views that are asked about a point."""
+    agreeing: int = 2
+    """Of these have to see it, too."""
+    tolerance: float = 0.01
+    """Difference in depth that still counts as agreement, in region radii."""
+    cell: float = 0.004
+    """Points in a cell of this side become one."""
+    least: int = 3
+    """Fewer points in a cell are none."""
+
+
+@dataclass(frozen=True)
+class GaussiansConfig:
+    """Flat Gaussians that learn the photographs first, and then tell the field where they saw a surface."""
+
+    use: Literal["auto", "on", "off"] = "auto"
+    """Whether there are any; auto where object masks cut away what is behind."""
+    steps: Step = 800
+    """Their own training, before that of the field."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints of it."""
+    losses: GaussianLosses = GaussianLosses()
+    """Weights of its losses."""
+    rates: RatesConfig = RatesConfig(means=3.2e-4, means_final=6.4e-6, sh_rest=5e-4, final=0.1)
+    """Its learning rates."""
+    relocation: RelocationConfig = RelocationConfig(
+        start=100, end=650, every=50, growth=1.08, max_gaussians=25_000, noise=0.0
+    )
+    """How Gaussians move and multiply."""
+    doublings: Steps = (150,)
+    """Steps from which its pictures are twice as wide; after the last they are as stored."""
+    count: int = 20_000
+    """Gaussians at the start."""
+    opacity: float = 0.1
+    """Of each at the start."""
+    depths: int = 64
+    """Depths that are tried for each."""
+    rounds: int = 20
+    """Rounds in which its plane is then searched for."""
+    reach: float = 0.03
+    """How far off the depths tried are, in region radii."""
+    unlike: float = 0.4
+    """1 - squared correlation between pictures from which on a plane is not believed."""
+    sh_degree: int = 2
+    """Highest band of their colours' spherical harmonics, 0 to 3."""
+    sh_every: Step = 200
+    """Steps until the next band is used."""
+    patches: int = 768
+    """Patches of a picture that are looked for in the others at a step."""
+    half_patch: int = 3
+    """Their half side in pixels."""
+    sources: int = 6
+    """Other pictures in which they are looked for; the better half of them counts."""
+    lift: LiftConfig = LiftConfig()
+    """From their depth pictures to points."""
 
 
 @dataclass(frozen=True)
@@ -145,13 +244,30 @@ class UdfConfig:
     """The colour, during training, behind objects that were cut out."""
     outside: BackgroundConfig = BackgroundConfig()
     """The learned background."""
+    half_patch: int = 5
+    """Half side of the patches that losses compare, in pixels."""
+    sources: int = 10
+    """Photographs from which colours are blended."""
+    near_points: int = 2048
+    """Points at which losses close to what the Gaussians saw are taken."""
+    far_points: int = 1024
+    """Points at which distances to it are."""
+    projected: int = 4096
+    """Gaussians of a step that are asked to lie on the surface."""
+    gaussians: GaussiansConfig = GaussiansConfig()
+    """The second witness."""
 
 
 PAPER = UdfConfig(
     fit=FitConfig(steps=350000, samples=0, rays=512, max_rays=512, checkpoint_every=2500, preview_every=10000),
     optim=OptimConfig(rate=5e-4, sharpness_rate=5e-4, weight_decay=0.0),
     losses=UdfLosses(
-        rgb_mse=Constant(0.0), rgb_l1=Constant(1.0), rgb_base=Ramp(0.0, 0.01, 20000, 10000), mask=Constant(0.0)
+        rgb_mse=Constant(0.0),
+        rgb_l1=Constant(1.0),
+        rgb_base=Ramp(0.0, 0.01, 20000, 10000),
+        mask=Constant(0.0),
+        rgb_pixel=Constant(0.1),
+        patch=Constant(0.1),
     ),
     grid=HashGridConfig(),
     shape="published",
@@ -159,13 +275,22 @@ PAPER = UdfConfig(
     rates="published",
     color=MlpConfig(width=128, hidden=4),
     cos_anneal_steps=25000,
+    gaussians=GaussiansConfig(use="off"),
 )
-"""NeuralUDF's configuration for DTU in its two phases, without the patches of the second. Hours on a GPU."""
+"""NeuralUDF's configuration for DTU in its two phases, the second with patches. Hours on a GPU."""
 
 FAST = UdfConfig(
     fit=FitConfig(steps=1900, samples=24 * 1024, rays=1024, checkpoint_every=250),
     optim=OptimConfig(warmup_steps=100, final=0.05),
-    losses=UdfLosses(sparsity=Constant(0.01)),
+    losses=UdfLosses(
+        sparsity=Constant(0.01),
+        near=Ramp(10.0, 2.0, 1500),
+        direction=Ramp(0.1, 0.02, 1500),
+        far=Constant(1.0),
+        depth=Constant(0.5),
+        normal=Constant(0.05),
+        projection=Constant(0.5),
+    ),
     grid=HashGridConfig(levels=12, log2_table=17, base=16, growth=1.4, start_level=4, update_steps=150),
     samples_per_ray=512,
     step_per_width=0.5,
@@ -188,7 +313,7 @@ SMOKE = replace(
     FAST,
     fit=FitConfig(steps=60, samples=4096, rays=256, checkpoint_every=20, preview_every=60, log_every=5),
     optim=OptimConfig(),
-    losses=UdfLosses(),
+    losses=replace(FAST.losses, sparsity=Constant(0.0), near=Constant(10.0), direction=Constant(0.1)),
     grid=HashGridConfig(levels=6, log2_table=12, base=8, growth=1.5),
     network=MlpConfig(width=32),
     color=MlpConfig(width=32),
@@ -197,6 +322,23 @@ SMOKE = replace(
     sharpen_steps=50,
     approach_step=5,
     first_surface_step=20,
+    near_points=256,
+    far_points=128,
+    projected=128,
+    gaussians=GaussiansConfig(
+        steps=30,
+        rates=RatesConfig(means=2e-3, means_final=2e-4, sh_dc=2e-2, log_scales=2e-2, final=0.3),
+        relocation=RelocationConfig(start=10, end=25, every=10, growth=1.2, max_gaussians=1200, noise=0.0),
+        doublings=(10,),
+        count=800,
+        depths=16,
+        sh_degree=1,
+        sh_every=15,
+        patches=64,
+        half_patch=2,
+        losses=GaussianLosses(normals=Ramp(0.0, 0.05, 15), views=Ramp(0.0, 0.1, 20)),
+        lift=LiftConfig(views=4, agreeing=1, tolerance=0.1, cell=0.03, least=1),
+    ),
     occupancy=OccupancyConfig(resolution=32, update_every=8, warmup_steps=16),
     outside=BackgroundConfig(
         grid=HashGridConfig(levels=4, log2_table=12, base=8, growth=1.6),

@@ -32,6 +32,7 @@ from rilievo.ops.packed import PackedSamples
 from rilievo.ops.ray_march import march_rays
 from rilievo.ops.ray_march.schedule import uniform_step
 from rilievo.renderers.alpha import anneal_ratio, occupancy_alpha
+from rilievo.renderers.udf_patches import COUNTS, PatchTarget, SampleRows, SourceColors, blend_from_sources
 from rilievo.renderers.udf_surface import ColorFn, UnsignedRender, Widths, render_unsigned
 from rilievo.renderers.udf_upsampling import UpsamplingKind, packed, upsampled
 from rilievo.renderers.volume import VolumeRender
@@ -129,6 +130,18 @@ class UdfModel(RayModel):
             inv_s = inv_s.clamp_min(least)
             beta = torch.maximum(beta, CROSSING_PER_OPACITY * inv_s.detach())
         return Widths(inv_s, beta, sharp.gamma, trust, anneal_ratio(step, config.cos_anneal_steps))
+
+    def from_sources(self, surface: UnsignedRender, rays: Rays, target: PatchTarget) -> SourceColors:
+        """What other photographs show where rays were found to end; for networks that blend source views."""
+        assert isinstance(self.texture, BlendingRadiance), "networks without weights of source views"
+        counts = (surface.weights.detach() > COUNTS).nonzero()[:, 0]
+        ray = torch.searchsorted(surface.offsets, counts, right=True) - 1
+        points = surface.points[counts]
+        sample = self.geometry(points)
+        logits = self.texture(points, sample.feature, rays.directions[ray]).logits
+        normals = F.normalize(sample.gradient.detach(), dim=-1)
+        rows = SampleRows(points.detach(), normals, logits, surface.weights[counts], ray)
+        return blend_from_sources(rows, target)
 
     def render(self, cameras: Cameras, index: int, time: float | None = None) -> Rendering:
         """The view of a camera; what no surface and no background covers is white."""
@@ -275,3 +288,10 @@ def learns_background(config: UdfConfig, scene: Scene) -> bool:
     if config.background == "auto":
         return scene.coverage is None or scene.mask_meaning is not MaskMeaning.OBJECT
     return config.background == "learned"
+
+
+def asks_gaussians(config: UdfConfig, scene: Scene) -> bool:
+    """Whether Gaussians take part: by the config, or when object masks leave them the object alone."""
+    if config.gaussians.use == "auto":
+        return scene.coverage is not None and scene.mask_meaning is MaskMeaning.OBJECT
+    return config.gaussians.use == "on"

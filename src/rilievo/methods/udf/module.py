@@ -12,12 +12,19 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from rilievo import losses
 from rilievo.data.scene import Scene
-from rilievo.engine.optim import adamw
+from rilievo.engine.optim import adamw, follow
+from rilievo.engine.patch_sampler import PatchBatch, PatchSampler
 from rilievo.engine.ray_module import RayModule
 from rilievo.engine.ray_sampler import RayBatch, step_seed
+from rilievo.engine.view_sampler import ViewSampler
+from rilievo.losses.patch import PatchDifference, patch_difference, trimmed_mean
+from rilievo.renderers.udf_patches import PatchTarget
+from rilievo.renderers.udf_surface import UnsignedRender
 
 from .config import UdfConfig
+from .coupling import Coupling
 from .model import RADIUS, UdfModel, UdfRender
+from .other_views import OtherViews
 from .rates import color_course, shape_course
 
 ONE_SIDED_POINTS = 2048
@@ -30,8 +37,20 @@ class UdfModule(RayModule):
     model: UdfModel
     config: UdfConfig
 
-    def __init__(self, config: UdfConfig, scene: Scene) -> None:
+    def __init__(self, config: UdfConfig, scene: Scene, coupling: Coupling | None = None) -> None:
         super().__init__(UdfModel(config, scene), scene, config)
+        self.coupling = coupling
+        self.others: OtherViews | None = None
+        if looks_elsewhere(config):
+            sampler = ViewSampler(scene, random_background=False, seed=config.fit.seed)
+            self.others = OtherViews(sampler.pictures, config.sources)
+        if coupling is not None or self.others is not None:  # whose pixels are those of one view at a step
+            self.sampler = PatchSampler(  # type: ignore[assignment]  # draws as much as is asked of it here
+                scene,
+                half=config.half_patch if self.others is not None else 0,
+                random_background=config.background_color == "random",
+                seed=config.fit.seed,
+            )
 
     def learning_rates(self) -> dict[str, float]:
         optim = self.config.optim
@@ -40,16 +59,21 @@ class UdfModule(RayModule):
         return rates | ({"outside": optim.rate} if self.model.outside is not None else {})
 
     def configure_optimizers(self) -> Any:
-        """As `optim` says, or the published course with its own for the distance field."""
-        if self.config.rates == "exponential":
-            return super().configure_optimizers()
+        """As `optim` says, or the published course with its own for the distance field; Gaussians follow the others."""
         rates = self.learning_rates()
         optimizer = adamw(self.model, rates, weight_decay=self.config.optim.weight_decay)
+        for group in self.coupling.parameter_groups() if self.coupling is not None else ():
+            optimizer.add_param_group(group)
+        if self.config.rates == "exponential":
+            scheduler = follow(optimizer, self.config.optim.schedule(self.config.fit.steps))
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
         course, steps = self.config.course, self.config.fit.steps
         curves: list[Callable[[int], float]] = [
             shape_course(course, steps) if name == "geometry" else color_course(course, steps, rate)
             for name, rate in rates.items()
         ]
+        others = color_course(course, steps, self.config.optim.rate)
+        curves += [others] * (len(optimizer.param_groups) - len(curves))
         scheduler = LambdaLR(optimizer, curves)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -73,7 +97,42 @@ class UdfModule(RayModule):
         if self.weight("one_sided", step):
             some = surface.points[:: max(1, len(surface.points) // ONE_SIDED_POINTS)]
             values["one_sided"] = (-self.model.geometry.raw(some)).clamp_min(0)
+        if isinstance(batch, PatchBatch):
+            values |= self._seen_elsewhere(batch, surface, step)
+        if self.coupling is not None:
+            part, parts = self.global_rank, self.trainer.world_size
+            values |= self.coupling.taught(self.model.geometry, step, part=part, parts=parts)
+            assert isinstance(batch, PatchBatch)
+            values |= self.coupling.compared(batch, surface, step)
         return values
+
+    def _seen_elsewhere(self, batch: PatchBatch, surface: UnsignedRender, step: int) -> dict[str, Float[Tensor, "_"]]:
+        """Losses of pixels and patches as other photographs have them."""
+        view = int(batch.view[0])
+        if self.others is None or step < self.config.course.second_step:
+            return {}
+        sources = self.others.near(view, batch.background.cpu())
+        if sources is None:
+            return {}
+        camera = self.others.pictures[view].camera
+        target = PatchTarget(
+            batch.pixels + 0.5,
+            self.config.half_patch,
+            camera.K[0].to(surface.points),
+            camera.cam_from_world[0].to(surface.points),
+            sources.to(surface.points.device),
+        )
+        seen = self.model.from_sources(surface, batch.rays, target)
+        pixel = losses.l1(seen.pixel[seen.pixel_seen], batch.rgb[seen.pixel_seen])
+        difference = patch_difference(seen.patches, batch.patches, PatchDifference.SSIM)
+        return {"rgb_pixel": pixel, "patch": trimmed_mean(difference, seen.patch_seen & batch.patch_valid)[None]}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        if self.coupling is None:
+            return loss
+        own, values = self.coupling.photographed(self.model.geometry, self.global_step)
+        return loss + own + sum(self.weight(name, self.global_step) * value.mean() for name, value in values.items())
 
     def _gradients(self, on_rays: Float[Tensor, "samples 3"], step: int) -> Float[Tensor, "_ 3"]:
         """Gradients on the rays, and at random points of the ball, where rays seldom look once space is known empty."""
@@ -83,3 +142,9 @@ class UdfModule(RayModule):
         generator = torch.Generator().manual_seed(step_seed(self.config.fit.seed + 2, step))
         points = torch.rand(count, 3, generator=generator)[self.global_rank :: self.trainer.world_size] * 2 - 1
         return torch.cat([on_rays, self.model.geometry(points.to(on_rays) * RADIUS).gradient])
+
+
+def looks_elsewhere(config: UdfConfig) -> bool:
+    """Whether colours of other photographs are blended before the run ends."""
+    last = config.fit.steps
+    return config.shape == "published" and bool(config.losses.rgb_pixel(last) or config.losses.patch(last))

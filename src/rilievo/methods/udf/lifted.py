@@ -1,0 +1,109 @@
+"""What the second witness saw, as points in the world: depth pictures of all training views, where they agree.
+
+A pixel's plane puts a point on its ray. The point counts if in enough of the nearest other views the depth picture has
+the same point; what only one view believes in is mostly wrong. Points of all views are then averaged in small cells, so
+that a surface seen sixty times is there once, sixty times as sure. Normals keep no side: a sheet has two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from rilievo.cameras.camera import Cameras
+from rilievo.engine.view_sampler import Picture, ViewSampler
+from rilievo.renderers.patch_blend import nearest_views
+
+from .config import LiftConfig
+from .witness import WitnessModel
+
+SOLID = 0.5
+"""Opacity and coverage of pixels that show the surface."""
+
+
+@dataclass(frozen=True)
+class DepthPicture:
+    """A training view as the witness draws it."""
+
+    camera: Cameras
+    depth: Float[Tensor, "h w"]
+    """Along camera z; 0 where nothing is trusted."""
+    normals: Float[Tensor, "h w 3"]
+    """Unit, in the world's axes, towards the camera."""
+
+    def points(self, pixels: Int64[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
+        """Where pixels see the surface."""
+        rays = self.camera.rays(torch.zeros(len(pixels), dtype=torch.int64), pixels.cpu() + 0.5).to(self.depth.device)
+        forward = self.camera.forwards[0].to(rays.directions)
+        t = self.depth[pixels[:, 1], pixels[:, 0]] / (rays.directions @ forward)
+        return rays.origins + t[:, None] * rays.directions
+
+
+@dataclass(frozen=True)
+class SeenSurface:
+    """Points of the surface with normals of either side, in the normalised world."""
+
+    points: Float[Tensor, "n 3"]
+    normals: Float[Tensor, "n 3"]
+
+
+@torch.no_grad()
+def depth_picture(model: WitnessModel, picture: Picture) -> DepthPicture:
+    """The witness's depth and normals of a training view, where it is opaque and the photo shows the object."""
+    seen = model(picture.camera)
+    shown = (picture.coverage >= 128) & picture.supervised
+    trusted = shown.to(seen.alpha.device) & (seen.alpha > SOLID)
+    R = picture.camera.cam_from_world[0, :3, :3].to(seen.normals)
+    return DepthPicture(picture.camera, torch.where(trusted, seen.depth, 0), F.normalize(seen.normals, dim=-1) @ R)
+
+
+def agreement(picture: DepthPicture, points: Float[Tensor, "n 3"], tolerance: float) -> Bool[Tensor, "n"]:
+    """Whether a view sees a surface where points are, within a length."""
+    pixels, z = picture.camera.project(0, points.double().cpu())
+    height, width = picture.depth.shape
+    size = torch.tensor([width, height])
+    inside = ((pixels >= 0) & (pixels < size)).all(-1) & (z > 0)
+    grid = (2 * pixels.nan_to_num(0) / size - 1).to(picture.depth)[None, None]
+    known = torch.stack([picture.depth, (picture.depth > 0).to(picture.depth)])[None]
+    there, whole = F.grid_sample(known, grid, align_corners=False)[0, :, 0]
+    agrees = (there / whole.clamp_min(1e-3) - z.to(there)).abs() < tolerance
+    return inside.to(there.device) & (whole > 0.99) & agrees
+
+
+def seen_surface(model: WitnessModel, sampler: ViewSampler, config: LiftConfig) -> SeenSurface:
+    """The points that several views agree on, averaged in cells."""
+    pictures = [depth_picture(model, picture) for picture in sampler.pictures]
+    centers = torch.cat([picture.camera.centers for picture in pictures])
+    forwards = torch.cat([picture.camera.forwards for picture in pictures])
+    points, normals = [], []
+    for view, picture in enumerate(pictures):
+        pixels = (picture.depth > 0).nonzero().flip(-1)
+        found = picture.points(pixels)
+        others = nearest_views(centers, forwards, view, config.views)
+        votes = torch.zeros(len(found), device=found.device)
+        for other in others.tolist():
+            votes += agreement(pictures[other], found, config.tolerance)
+        kept = votes >= min(config.agreeing, len(others))
+        points.append(found[kept])
+        normals.append(picture.normals[pixels[:, 1], pixels[:, 0]][kept])
+    return thinned(torch.cat(points), torch.cat(normals), config.cell, config.least)
+
+
+def thinned(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], cell: float, least: int) -> SeenSurface:
+    """One point per cell of space that holds at least `least`: their mean, and the mean of their normals, turned
+    alike."""
+    index = (points / cell).floor().long()
+    _, of, count = torch.unique(index, dim=0, return_inverse=True, return_counts=True)
+    cells = len(count)
+    first = torch.full((cells,), len(points), device=of.device).scatter_reduce(
+        0, of, torch.arange(len(points), device=of.device), "amin"
+    )
+    side = torch.where((normals * normals[first][of]).sum(-1) < 0, -1.0, 1.0)[:, None].to(normals)
+    mean = torch.zeros(cells, 3).to(points).index_add(0, of, points) / count[:, None]
+    turned = torch.zeros(cells, 3).to(normals).index_add(0, of, side * normals)
+    kept = count >= least
+    return SeenSurface(mean[kept], F.normalize(turned[kept], dim=-1))

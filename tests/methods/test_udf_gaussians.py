@@ -1,0 +1,122 @@
+"""Gaussians as a second witness of an unsigned distance: what they saw, what they teach, and that runs resume."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from rilievo.cameras.camera import Cameras
+from rilievo.cli import main
+from rilievo.data.load import load_scene
+from rilievo.engine import checkpoint
+from rilievo.engine.view_sampler import ViewSampler
+from rilievo.methods.udf.config import PRESETS, GaussiansConfig
+from rilievo.methods.udf.guide import SurfaceGuide
+from rilievo.methods.udf.lifted import DepthPicture, SeenSurface, agreement, thinned
+from rilievo.methods.udf.model import asks_gaussians
+from rilievo.methods.udf.witness import flat_cloud
+from rilievo.methods.udf.witness_start import in_hull
+from rilievo.renderers.planar_splat import facing_normals
+
+CELL = 0.02
+
+
+@pytest.fixture(scope="module")
+def sheet():
+    """A square of the plane z = 0.1 within ±0.5, seen from both sides at random."""
+    line = torch.arange(-0.5, 0.5 + CELL / 2, CELL)
+    x, y = torch.meshgrid(line, line, indexing="ij")
+    points = torch.stack([x, y, torch.full_like(x, 0.1)], dim=-1).reshape(-1, 3)
+    sides = torch.where(torch.rand(len(points), generator=torch.Generator().manual_seed(0)) < 0.5, -1.0, 1.0)
+    return SurfaceGuide(SeenSurface(points, torch.tensor([0.0, 0, 1]) * sides[:, None]), CELL)
+
+
+def test_distances_are_taught_on_both_sides_of_a_sheet(sheet):
+    points = torch.tensor([[0.2, 0.1, 0.3], [-0.31, 0.22, 0.05], [0.013, 0.007, 0.1]])
+    taught = sheet.fine.taught(points)
+    torch.testing.assert_close(taught.distance, torch.tensor([0.2, 0.05, 0.0]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(taught.direction[:2], torch.tensor([[0.0, 0, 1], [0, 0, -1]]), atol=1e-4, rtol=0)
+
+
+def test_beyond_the_edge_of_a_sheet_the_distance_taught_grows(sheet):
+    points = torch.tensor([[0.6, 0.0, 0.1], [0.7, 0.0, 0.1], [0.9, 0.0, 0.1]])
+    taught = sheet.fine.taught(points)
+    assert (taught.distance <= points[:, 0] - 0.5).all()
+    assert (taught.distance >= points[:, 0] - 0.5 - 2 * CELL).all()
+    torch.testing.assert_close(taught.direction, torch.tensor([[1.0, 0, 0]]).expand(3, 3), atol=0.12, rtol=0)
+
+
+def test_points_near_the_sheet_are_on_both_sides_and_the_same_again(sheet):
+    first, again = (sheet.near(400, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first.points, again.points)
+    above = (first.points[:, 2] > 0.1).float().mean()
+    assert 0.4 < above < 0.6
+    assert first.distance.median() < 0.05
+
+
+def test_many_points_of_a_cell_become_their_mean_and_few_become_none():
+    points = torch.tensor([[0.1, 0.1, 0.1], [0.3, 0.1, 0.1], [0.2, 0.4, 0.1], [5.0, 5, 5]])
+    normals = torch.tensor([[0.0, 0, 1], [0, 0, -1], [0, 0, 1], [1, 0, 0]])
+    seen = thinned(points, normals, cell=1.0, least=2)
+    torch.testing.assert_close(seen.points, torch.tensor([[0.2, 0.2, 0.1]]))
+    torch.testing.assert_close(seen.normals.abs(), torch.tensor([[0.0, 0, 1]]))
+
+
+def test_a_view_agrees_with_points_at_the_depth_it_has():
+    K = torch.tensor([[50.0, 0, 16], [0, 50, 16], [0, 0, 1]], dtype=torch.float64)[None]
+    camera = Cameras.pinhole(torch.eye(4, dtype=torch.float64)[None], K, torch.tensor([[32, 32]]))
+    depth = torch.full((32, 32), 2.0)
+    depth[:, 20:] = 0
+    picture = DepthPicture(camera, depth, torch.zeros(32, 32, 3))
+    points = torch.tensor([[0.0, 0, 2.005], [0.0, 0, 2.2], [0.4, 0, 2], [9.0, 0, 2], [0, 0, -2]])
+    assert agreement(picture, points, 0.01).tolist() == [True, False, False, False, False]
+
+
+def test_discs_face_where_they_are_told_to():
+    towards = torch.nn.functional.normalize(torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
+    towards[0] = torch.tensor([0.0, 0, -1])
+    cloud = flat_cloud(torch.ones(20, 3), torch.zeros(20, 3), towards, torch.ones(20), 0, 0.1)
+    normals, _ = facing_normals(cloud, torch.eye(4))
+    torch.testing.assert_close((normals * towards).sum(-1).abs(), torch.ones(20))
+    assert torch.allclose(cloud.log_scales[:, 2], torch.tensor(math.log(1e-4)))
+
+
+def test_points_beside_the_object_in_some_picture_are_not_in_the_hull(capture):
+    scene = load_scene(capture).normalised()
+    sampler = ViewSampler(scene, random_background=False, seed=0)
+    inside = in_hull(torch.tensor([[0.0, 0, 0], [0.68, 0.68, 0], [0.95, 0, 0]]), sampler)
+    assert inside.tolist() == [True, False, False]
+
+
+def test_gaussians_take_part_where_masks_leave_them_the_object(capture, uncut_capture):
+    smoke = PRESETS["smoke"]
+    cut = load_scene(capture).normalised()
+    uncut = load_scene(uncut_capture, region=(0.0, 0.0, -0.2, 1.6)).normalised()
+    assert asks_gaussians(smoke, cut)
+    assert not asks_gaussians(smoke, uncut)
+    assert not asks_gaussians(dataclasses.replace(smoke, gaussians=GaussiansConfig(use="off")), cut)
+    assert not asks_gaussians(PRESETS["paper"], cut)
+
+
+def same_state(one, other):
+    assert one["state_dict"].keys() == other["state_dict"].keys()
+    assert all(torch.equal(values, other["state_dict"][name]) for name, values in one["state_dict"].items())
+
+
+def test_a_run_broken_off_in_either_of_its_parts_ends_like_an_unbroken_one(capture, tmp_path):
+    flags = ["--fit.checkpoint-every", "3", "--gaussians.checkpoint-every", "10", "--gaussians.steps", "20"]
+    flags += ["--fit.steps", "8"]
+    command = ["fit", "udf", str(capture), "--preset", "smoke"]
+    for run in "ab":
+        assert main([*command, "-o", str(tmp_path / run), *flags]) == 0
+    whole = checkpoint.read(tmp_path / "a" / "checkpoints" / "step-8.ckpt")
+    assert any(name.startswith("coupling.witness.model.gaussians") for name in whole["state_dict"])
+    (tmp_path / "b" / "checkpoints" / "step-8.ckpt").unlink()
+    assert main([*command, "-o", str(tmp_path / "b"), *flags, "--resume"]) == 0
+    same_state(whole, checkpoint.read(tmp_path / "b" / "checkpoints" / "step-8.ckpt"))
+    for path in (tmp_path / "b" / "checkpoints").glob("*.ckpt"):
+        path.unlink()
+    (tmp_path / "b" / "gaussians" / "checkpoints" / "step-20.ckpt").unlink()
+    assert main([*command, "-o", str(tmp_path / "b"), *flags, "--resume"]) == 0
+    same_state(whole, checkpoint.read(tmp_path / "b" / "checkpoints" / "step-8.ckpt"))

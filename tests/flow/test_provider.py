@@ -2,7 +2,7 @@
 
 import json
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -135,3 +135,18 @@ def test_what_ptlflow_lacks_is_told(ptlflow, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ptlflow", None)
     with pytest.raises(UserError, match="pip install ptlflow"):
         provider("ptlflow/flownet2", tmp_path / "a.ckpt")
+
+
+def test_horn_schunck_comes_from_the_library_that_has_it(monkeypatch):
+    def horn_schunck(first, second, alpha, Niter):
+        assert first.dtype == np.float64
+        return np.full(first.shape, 2.0), np.full(first.shape, -1.0)
+
+    library = ModuleType("pyoptflow")
+    library.HornSchunck = horn_schunck
+    monkeypatch.setitem(sys.modules, "pyoptflow", library)
+    first, second = moved_texture(2, -1)
+    assert (provider("horn-schunck")(first, second) == [2, -1]).all()
+    monkeypatch.setitem(sys.modules, "pyoptflow", None)
+    with pytest.raises(UserError, match="pip install pyoptflow"):
+        provider("horn-schunck")

@@ -66,5 +66,7 @@ def test_peak_signal_to_noise_ratios_are_the_published_ones(published):
     torch.testing.assert_close(alone, published["psnr_per_channel_3HW"].flatten(), atol=1e-5, rtol=1e-6)
     assert alone.mean().item() == pytest.approx(published["psnr_mean_3HW"].item(), abs=1e-5)
     assert psnr(image, target).item() == pytest.approx(published["psnr_batched_13HW"].item(), abs=1e-5)
+    masked = psnr(image, target, published["mask"][0] > 0)
+    assert masked.item() == pytest.approx(published["psnr_masked"].item(), abs=1e-5)
     assert (image - target).square().mean().item() == pytest.approx(published["l2"].item(), abs=1e-5)
     assert 1 - dssim(image, target).mean().item() == pytest.approx(published["ssim_batched"].item(), abs=1e-5)

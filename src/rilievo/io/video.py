@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Int32, UInt8
@@ -23,7 +24,7 @@ from rilievo.io.atomic import replacing
 try:
     import av
     from av.error import FFmpegError
-    from av.sidedata.sidedata import Type
+    from av.sidedata.sidedata import SideData, Type
 except ImportError as error:
     raise UserError(
         "video files: expected PyAV, an optional part, got none; "
@@ -80,7 +81,7 @@ def _even(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "_h _w 3"]:
 
 def _display_matrix(frame: av.VideoFrame) -> Int32[np.ndarray, "2 2"]:
     """Rows (a, b) and (c, d), in units of 1/65536; the identity where the file says nothing."""
-    for data in frame.side_data:  # type: ignore[attr-defined]  # the stub takes the container for one element
+    for data in cast("Iterable[SideData]", frame.side_data):  # whose stub takes the container for one element
         if data.type is Type.DISPLAYMATRIX:
             return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
     return np.eye(2, dtype=np.int32)

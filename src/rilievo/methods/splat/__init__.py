@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 def run(config: SplatConfig, workspace: Workspace) -> None:
     from rilievo.engine.fit import fit  # torch wakes up here, not for --help
+    from rilievo.gaussians.compact import write_compact
     from rilievo.gaussians.ply import write_gaussians
 
     from .module import SplatModule
 
     scene = workspace.scene.normalised()
     module = fit(SplatModule(config, scene), scene, config.fit, workspace)
-    write_gaussians(workspace.folder / "gaussians.ply", module.model.cloud_in(scene.capture_from_world))
+    cloud = module.model.cloud_in(scene.capture_from_world)
+    write_gaussians(workspace.folder / "gaussians.ply", cloud)
+    if config.compact:
+        write_compact(workspace.folder / "gaussians.npz", cloud)
 
 
 def load(config: SplatConfig, scene: Scene, checkpoint: Path) -> SplatModel:

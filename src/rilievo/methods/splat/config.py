@@ -74,6 +74,8 @@ class SplatConfig:
     """Learn exposure and white balance of each photo beside the scene."""
     exposure_rate: float = 1e-3
     """Learning rate of `exposure`."""
+    compact: bool = False
+    """Write gaussians.npz beside gaussians.ply: rounded to what pictures show, and less than a quarter of its size."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.sh_degree <= 3:

@@ -104,6 +104,19 @@ def test_published_depth_losses(published, scene):
         published.check(f"{scene}/{name}", loss, r)
 
 
+def lost_in_one_pass(x: torch.Tensor, y: torch.Tensor) -> float:
+    """What a correlation loses in the published way, where the sums of (x - mean) x cancel in single precision: up to a
+    hundredth of itself, by how the sums are ordered. Three times what they lose here, either way round.
+    """
+
+    def correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        a_from_mean, b_from_mean = a - a.mean(), b - b.mean()
+        return (a_from_mean * b).sum() / ((a_from_mean * a).sum() * (b_from_mean * b).sum()).sqrt()
+
+    exact = float(correlation(x.double(), y.double()))
+    return 3 * max(abs(float(correlation(*pair)) - exact) for pair in ((x, y), (y, x))) + 1e-5
+
+
 @pytest.mark.golden
 @pytest.mark.parametrize("scene", ["close", "unrelated", "tiny_range"])
 def test_published_correlations_and_differences(published, scene):
@@ -113,17 +126,18 @@ def test_published_correlations_and_differences(published, scene):
     for name, a, b in (("", r.flatten(), g.flatten()), ("_selectmasked", seen, g[mask])):
         exact = order.pearson_either(a.detach().double(), b.double())
         torch.testing.assert_close(order.pearson_either(a, b).detach().double(), exact, rtol=1e-5, atol=0)
-        # the published number has lost up to a hundredth of itself to the rounding of 1/(g + 200) in single precision
-        torch.testing.assert_close(exact, published[f"{scene}/pearson_fsgs{name}"].double(), rtol=1.2e-2, atol=0)
+        slack = lost_in_one_pass(a.detach(), 1 / (b + 200))
+        assert abs(float(published[f"{scene}/pearson_fsgs{name}"]) - float(exact)) <= slack
     exact = order.pearson(seen.detach().double(), g[mask].double())
     torch.testing.assert_close(order.pearson(seen, g[mask]).detach().double(), exact, rtol=1e-5, atol=1e-7)
-    name = f"{scene}/pearson_metric_depth_selectmasked"  # loses digits, though fewer
-    torch.testing.assert_close(exact, published[name].double(), rtol=2e-3, atol=0)
+    stored = float(published[f"{scene}/pearson_metric_depth_selectmasked"])
+    assert abs(stored - float(exact)) <= lost_in_one_pass(seen.detach(), g[mask])
+    plain = order.correlation(g.flatten(), r.detach().flatten())
+    slack = lost_in_one_pass(r.detach().flatten(), g.flatten())
+    assert abs(float(published[f"{scene}/pearson"]) - float(plain)) <= slack
     known = g > 0
     published.check(f"{scene}/l1", (r[0][known] - g[known]).abs().mean(), r)
     published.check(f"{scene}/l2", (r[0][known] - g[known]).square().mean(), r)
-    plain = order.correlation(g.flatten(), r.detach().flatten())
-    torch.testing.assert_close(plain, published[f"{scene}/pearson"], rtol=2e-3, atol=0)  # single precision again
 
 
 @pytest.mark.golden

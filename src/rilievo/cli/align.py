@@ -89,7 +89,7 @@ def run(asked: Align) -> None:
     from rilievo.sfm.known import known_lens, known_poses
 
     how, found = asked.how, _photos(asked)
-    print(_described(asked.photos, found))
+    print(_described(asked, found))
     lens = None if how.intrinsics is None else known_lens(how.intrinsics, found)
     if asked.fixed_camera:
         _stand(asked, found, lens)
@@ -234,13 +234,14 @@ def _bar() -> Iterator[Progress]:
         yield lambda label, done, total: bar.update(task, description=label, completed=done, total=total)
 
 
-def _described(path: Path, found: PhotoSet) -> str:
+def _described(asked: Align, found: PhotoSet) -> str:
     sizes = sorted({photo.size_px for photo in found.photos})
     size = " ".join(f"{w}x{h}" for w, h in sizes) if len(sizes) <= 2 else f"{len(sizes)} sizes"
     lenses = len({photo.lens for photo in found.photos})
     focal = sum(photo.focal_px is not None for photo in found.photos)
-    lines = [f"{path}: {len(found.photos)} photos, {size} px, {lenses} {'lens' if lenses == 1 else 'lenses'}"]
-    lines.append(f"  focal length in the EXIF of {focal} photos" if focal else "  no focal length in EXIF: it is found")
+    lines = [f"{asked.photos}: {len(found.photos)} photos, {size} px, {lenses} {'lens' if lenses == 1 else 'lenses'}"]
+    unknown = "  no focal length in EXIF" + ("" if asked.fixed_camera else ": it is found")
+    lines.append(f"  focal length in the EXIF of {focal} photos" if focal else unknown)
     return "\n".join(lines + [f"  {note}" for note in found.notes])
 
 

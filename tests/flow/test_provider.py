@@ -133,7 +133,7 @@ def test_what_ptlflow_lacks_is_told(ptlflow, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="a network of PTLFlow"):
         provider("ptlflow/psychic", tmp_path / "a.ckpt")
     monkeypatch.setitem(sys.modules, "ptlflow", None)
-    with pytest.raises(UserError, match="pip install ptlflow"):
+    with pytest.raises(UserError, match=r"rilievo\[networks\]"):
         provider("ptlflow/flownet2", tmp_path / "a.ckpt")
 
 

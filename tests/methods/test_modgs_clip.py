@@ -131,7 +131,7 @@ def test_depth_may_come_from_a_model_of_the_hub(spoiled, monkeypatch):
     shutil.rmtree(spoiled / "depth_mono")
     scene = load_scene(spoiled)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UserError, match="pip install transformers"):
+    with pytest.raises(UserError, match=r"rilievo\[depth\]"):
         read_clip(scene, "hub:someone/depth-small")
     asked = []
 

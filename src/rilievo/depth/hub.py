@@ -41,7 +41,7 @@ def hub_depth(name: str) -> DepthProvider:
             f"depth by {name}",
             expected="the Python module transformers",
             got="it is not installed",
-            do="pip install transformers, or save depth of each frame NAME as depth_mono/NAME.npz",
+            do="pip install 'rilievo[depth]', or save depth of each frame NAME as depth_mono/NAME.npz",
         ) from error
     try:
         estimate = pipeline("depth-estimation", model=name)

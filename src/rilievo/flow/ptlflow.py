@@ -50,7 +50,7 @@ def ptlflow_network(name: str, weights: Path | None) -> PtlflowNetwork:
             f"flow by {name}",
             expected="the Python module ptlflow",
             got="it is not installed",
-            do="pip install ptlflow, or use dis",
+            do="pip install 'rilievo[networks]', or use dis",
         ) from error
     if weights is None or not weights.is_file():
         raise clear(

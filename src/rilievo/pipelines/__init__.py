@@ -8,6 +8,6 @@ as a network sees them, `pair_plan` says which pairs are compared and what that 
 `feature_localization` and `pointmap_localization` place new photos in a scene that is there (`anchor_scene`), by SIFT
 features or by what a network says.
 
-`relight` shows a run of nero-material under a panorama: `relight_job` is what `relight_mitsuba` and `relight_blender` are
-asked for, and `blender_scene` runs inside Blender.
+`relight` shows a run of nero-material under a panorama: `relight_job` is what `relight_mitsuba` and `relight_blender`
+are asked for, and `blender_scene` runs inside Blender.
 """

@@ -1,4 +1,4 @@
-"""New light by Mitsuba 3 (mitsuba-renderer.org), an independent path tracer: `pip install mitsuba`.
+"""New light by Mitsuba 3 (mitsuba-renderer.org), an independent path tracer: extra `relight`.
 
 The mesh goes over with its materials at the vertices, as a `principled` surface: GGX with α = roughness² and a
 reflectance of 0.04 for what is no metal, as ours. Mitsuba's cameras have x to the left and y up, and its panoramas have
@@ -32,7 +32,10 @@ def render(job: RelightJob) -> Iterator[Float32[np.ndarray, "h w 4"]]:
         import mitsuba as mi
     except ImportError as error:
         raise clear(
-            "--backend mitsuba", expected="the package mitsuba", got="none", do="pip install mitsuba, or use native"
+            "--backend mitsuba",
+            expected="the package mitsuba",
+            got="none",
+            do="pip install 'rilievo[relight]', or use native",
         ) from error
     mi.set_variant(VARIANT)
     scene = mi.load_dict(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from rilievo.data.scene import Scene

@@ -44,6 +44,8 @@ class UdfLosses:
     """No room between two layers: the network's number should not be negative."""
     near: Schedule = Constant(0.0)
     """Distances to what the Gaussians saw, close to it."""
+    below: Schedule = Constant(0.0)
+    """The network's number not below zero there, where it would make two layers of one."""
     direction: Schedule = Constant(0.0)
     """Directions away from it there."""
     far: Schedule = Constant(0.0)
@@ -284,7 +286,8 @@ FAST = UdfConfig(
     optim=OptimConfig(warmup_steps=100, final=0.05),
     losses=UdfLosses(
         sparsity=Constant(0.01),
-        near=Ramp(10.0, 2.0, 1500),
+        near=Ramp(30.0, 10.0, 1500),
+        below=Ramp(300.0, 100.0, 1500),
         direction=Ramp(0.1, 0.02, 1500),
         far=Constant(1.0),
         depth=Constant(0.5),
@@ -313,7 +316,9 @@ SMOKE = replace(
     FAST,
     fit=FitConfig(steps=60, samples=4096, rays=256, checkpoint_every=20, preview_every=60, log_every=5),
     optim=OptimConfig(),
-    losses=replace(FAST.losses, sparsity=Constant(0.0), near=Constant(10.0), direction=Constant(0.1)),
+    losses=replace(
+        FAST.losses, sparsity=Constant(0.0), near=Constant(10.0), below=Constant(0.0), direction=Constant(0.1)
+    ),
     grid=HashGridConfig(levels=6, log2_table=12, base=8, growth=1.5),
     network=MlpConfig(width=32),
     color=MlpConfig(width=32),

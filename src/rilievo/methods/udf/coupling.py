@@ -2,7 +2,7 @@
 
 What the field is taught by the Gaussians, each with a weight of its own in `UdfLosses`:
 
-* near, direction, far: distances to the points that they agreed on when they were trained (`guide`);
+* near, below, direction, far: distances to the points that they agreed on when they were trained (`guide`);
 * depth, normal: at the pixels of the batch, where the Gaussians see the surface now and how it is turned there, as far
   as they are opaque and the two do not contradict each other altogether.
 
@@ -65,10 +65,11 @@ class Coupling(nn.Module):
             mine = slice(part, None, parts)
             return Taught(*(t[mine].to(device) for t in (taught.points, taught.distance, taught.direction)))
 
-        if weights.near(step) or weights.direction(step):
+        if weights.near(step) or weights.below(step) or weights.direction(step):
             taught = own(self.guide.near(self.config.near_points, generator))
             said = field(taught.points)
             values["near"] = height_error(said.raw, taught.distance)
+            values["below"] = (-said.raw).clamp_min(0)
             cosine = (F.normalize(said.gradient, dim=-1) * taught.direction).sum(-1)
             values["direction"] = torch.where(taught.distance > UNCERTAIN, 1 - cosine, 0)
         if weights.far(step):

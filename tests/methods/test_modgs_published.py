@@ -35,6 +35,9 @@ def test_gaussians_are_trained_as_shipped(shipped):
     assert (rates.means, rates.means_final) == (template["position_lr_init"], template["position_lr_final"])
     assert (rates.sh_dc, rates.opacity_logits) == (template["feature_lr"], template["opacity_lr"])
     assert (rates.log_scales, rates.quats) == (template["scaling_lr"], template["rotation_lr"])
+    motion = PAPER.motion
+    assert motion.joint_time * motion.time_rate == pytest.approx(template["lr_feature"])
+    assert motion.joint_space * motion.space_rate == pytest.approx(template["lr_deform"])
     assert (densify.start, densify.end) == (template["densify_from_iter"], template["densify_until_iter"])
     assert (densify.every, densify.reset_every) == (
         template["densification_interval"],

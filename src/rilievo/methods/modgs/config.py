@@ -94,8 +94,9 @@ class MotionConfig:
     """Of the coupling layers."""
     final: float = 6.7e-3
     """What is left of the rates at the end of the first stage."""
-    joint: float = 0.1
-    """Share of the rates in the second stage."""
+    joint_time: float = 0.1
+    joint_space: float = 1.0
+    """Shares of the two rates in the second stage."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ FAST = replace(
         time_rate=4e-3,
         space_rate=4e-3,
         final=0.02,
+        joint_space=0.1,
     ),
     cloud=CloudConfig(moving=10_000, still=22_000, opacity=0.3),
     strategy="relocate",

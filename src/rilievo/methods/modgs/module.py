@@ -69,10 +69,11 @@ class ModgsModule(GaussianModule):
         settings, motion = self.config.motion, self.model.motion
         if not len(self.model.gaussians):
             return {}
-        rates = {"time": settings.time_rate, "layers": settings.space_rate}
+        space_rate = settings.joint_space * settings.space_rate
+        rates = {"time": settings.joint_time * settings.time_rate, "layers": space_rate}
         if motion.affine is not None:
-            rates["affine"] = settings.space_rate
-        return {f"model.motion.{part}": settings.joint * rate for part, rate in rates.items()}
+            rates["affine"] = space_rate
+        return {f"model.motion.{part}": rate for part, rate in rates.items()}
 
     def render_batch(self, batch: ViewBatch) -> ModgsView:
         assert batch.time is not None, "a clip has times"

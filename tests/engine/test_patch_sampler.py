@@ -1,11 +1,14 @@
 """Batches with patches: the pixels they name are the ones they show."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from rilievo.data.load import load_scene
 from rilievo.engine.patch_sampler import PatchSampler, drawn_pixels, patches_at, valid_patches
+from rilievo.geometry.box import ray_ball
 
 SETS = ["importance_0_h3", "importance_0_h5", "importance_1_h3", "importance_1_h5"]
 
@@ -45,6 +48,75 @@ def test_middle_of_a_patch_is_the_published_colour_of_its_ray(golden, name):
     middle = patches[:, patches.shape[1] // 2]
     torch.testing.assert_close(middle[valid], given["rays"][valid, 6:9])
     assert float(patches[~valid].abs().sum()) == 0
+
+
+@pytest.fixture(scope="module")
+def dtu(golden):
+    """The published loader's capture, with the skew that ours leaves out."""
+    scene = load_scene(golden / "dtu_dataset")
+    K = torch.from_numpy(np.load(golden / "udf_patch.npz")["dataset/intrinsics"])[:, :3, :3].double()
+    return dataclasses.replace(scene, cameras=dataclasses.replace(scene.cameras, K=K))
+
+
+def published_colors(scene, view):
+    """As published: blue first, and 256 is one."""
+    return torch.tensor(scene.images[view]).float().flip(-1) / 256
+
+
+@pytest.mark.golden
+def test_published_capture(golden, dtu):
+    arrays = np.load(golden / "udf_patch.npz")
+    images = torch.stack([published_colors(dtu, view) for view in range(len(dtu))])
+    masks = torch.stack([torch.tensor(mask).float() / 256 for mask in dtu.coverage])
+    torch.testing.assert_close(images, torch.from_numpy(arrays["dataset/images"]), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(masks, torch.from_numpy(arrays["dataset/masks"])[..., 0], atol=1e-6, rtol=1e-5)
+    poses = torch.from_numpy(arrays["dataset/pose_c2w"])
+    torch.testing.assert_close(dtu.cameras.world_from_cam.float(), poses, atol=1e-6, rtol=1e-5)
+    assert dtu.cameras.sizes_px.tolist() == [[int(arrays["dataset/W"]), int(arrays["dataset/H"])]] * len(dtu)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", SETS)
+def test_published_rays_of_pixels(golden, name, dtu, monkeypatch):
+    """Published pixels are counted from their centres: half a pixel less than ours."""
+    arrays = np.load(golden / "udf_patch.npz")
+    given = {k.rsplit("/", 1)[1]: torch.from_numpy(arrays[k]) for k in arrays.files if f"rays_patches/{name}/" in k}
+    K = dtu.cameras.K.clone()
+    K[:, :2, 2] += 0.5
+    view = int(given["img_idx"])
+    cameras = dataclasses.replace(dtu.cameras, K=K)
+    scene = dataclasses.replace(dtu, cameras=cameras)
+    pixels = torch.stack([given["pixels_x"], given["pixels_y"]], dim=-1)
+    monkeypatch.setattr("rilievo.engine.patch_sampler.drawn_pixels", lambda *_: pixels)
+    sampler = PatchSampler(scene, half=int(name[-1]), importance="importance_1" in name)
+    monkeypatch.setattr(sampler, "view_at", lambda step: view)
+    batch = sampler.batch(0, len(pixels))
+    torch.testing.assert_close(batch.rays.origins, given["rays"][:, :3], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(batch.rays.directions, given["rays"][:, 3:6], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(batch.camera_points, given["rays_norm_XYZ_cam"], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(batch.ndc, given["rays_ndc_uv"], atol=1e-6, rtol=1e-5)
+    assert torch.equal(batch.patch_valid, given["rays_patch_mask"][:, 0])
+    on_object = batch.coverage == 1
+    assert torch.equal(on_object, given["rays"][:, 9] > 0)
+    colors = given["rays"][:, 6:9].flip(-1) * 256 / 255
+    torch.testing.assert_close(batch.rgb[on_object], colors[on_object], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.golden
+def test_published_stretch_of_a_ray_has_ours_in_its_middle(golden, dtu):
+    """It is 2 long always; ours ends where the ball does."""
+    arrays = np.load(golden / "udf_patch.npz")
+    rays = torch.from_numpy(arrays["random_rays/rays"])
+    near, far = (torch.from_numpy(arrays[f"random_rays/{name}"])[:, 0] for name in ("near", "far"))
+    ours = torch.stack(ray_ball(rays[:, :3], rays[:, 3:6], torch.zeros(3), 1.0))
+    hit = ours[1] > ours[0]
+    assert hit.any()
+    torch.testing.assert_close(far - near, torch.full_like(far, 2.0), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(ours.mean(0)[hit], ((near + far) / 2)[hit], atol=1e-6, rtol=1e-5)
+    view = torch.full((len(rays),), int(arrays["random_rays/img_idx"]))
+    pixels = torch.stack([torch.from_numpy(arrays[f"random_rays/pixels_{axis}"]) for axis in "xy"], dim=-1)
+    seen = dtu.cameras.rays(view, pixels.float())
+    torch.testing.assert_close(seen.directions, rays[:, 3:6], atol=1e-6, rtol=1e-5)
 
 
 def test_patch_is_the_neighbourhood_row_by_row():

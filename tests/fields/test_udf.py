@@ -68,6 +68,16 @@ def test_published_parameter_gradients_of_the_eikonal_term(fixture):
 
 
 @pytest.mark.golden
+def test_published_field_with_flat_pieces(golden):
+    """GaussianUDF's: ReLU, and no features."""
+    fixture = np.load(golden / "gudf_losses.npz")
+    sample = published_udf_network(fixture, "sd/field", activation="relu")(torch.from_numpy(fixture["field/x"]))
+    close(sample.udf, fixture["field/udf"][:, 0], 1e-5, 1e-4)
+    close(sample.gradient, fixture["field/gradient"], 1e-5, 1e-3)
+    close(sample.raw.relu(), fixture["field/udf_relu_last"][:, 0], 1e-5, 1e-4)
+
+
+@pytest.mark.golden
 def test_published_sharpness(fixture):
     for raw, inv_s in zip(fixture["variance/variance"], fixture["variance/inv_s"]):
         close(Sharpness(inv_s=float(raw)).inv_s, inv_s, 1e-6, 1e-5)

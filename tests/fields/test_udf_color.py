@@ -6,40 +6,34 @@ import torch
 
 from rilievo.fields.udf_color import BlendingRadiance
 
+from .published_udf import published_colors
+
 
 @pytest.fixture(scope="module")
 def fixture(golden):
     return np.load(golden / "udf_fields.npz")
 
 
-def published(fixture):
-    weights = {k.removeprefix("colour/sd/"): torch.from_numpy(fixture[k]) for k in fixture.files if "colour/sd/" in k}
-    layers = 1 + max(int(k.removeprefix("lin").split(".")[0]) for k in weights if not k.startswith("lin_base"))
-    width, views = len(weights["lin0.bias"]), len(weights[f"lin{layers - 1}.bias"]) - 3
-    features = weights["lin_base0.weight_v"].shape[1] - 3
-    frequencies = (weights["lin0.weight_v"].shape[1] - 6 - width) // 6
-    field = BlendingRadiance(features, views=views, width=width, hidden_layers=layers - 1, frequencies=frequencies)
-    state = {}
-    for name, value in weights.items():
-        layer, kind = name.split(".")
-        if not layer.startswith("lin_base"):
-            state[f"seen.layers.{layer.removeprefix('lin')}.{kind}"] = value
-        elif layer == f"lin_base{layers - 1}":
-            state[f"base.layers.0.{kind}"] = value
-        else:
-            state[f"trunk.layers.{layer.removeprefix('lin_base')}.{kind}"] = value
-    field.load_state_dict(state, strict=False)
-    assert set(state) == {name for name, _ in field.named_parameters()}
-    return field
-
-
 @pytest.mark.golden
-def test_published_colours_and_weights_of_views(fixture):
+@pytest.mark.parametrize(("name", "with_normals"), [("colour", False), ("colour_idr", True)])
+def test_published_colours_and_weights_of_views(fixture, name, with_normals):
+    """The variant that is told normals takes the first features alone."""
+    field, _ = published_colors(fixture, f"{name}/sd", with_normals=with_normals)
     points, feature, directions = (torch.from_numpy(fixture[f"colour/{k}"]) for k in ("points", "feature", "view_dirs"))
-    found = published(fixture)(points, feature, directions)
-    names = ("color_base", "color", "blending_weights")
-    for values, name in zip((found.base, found.color, found.logits), names):
-        torch.testing.assert_close(values.detach(), torch.from_numpy(fixture[f"colour/{name}"]), atol=1e-5, rtol=1e-4)
+    normals = torch.from_numpy(fixture["colour/normals"]) if with_normals else None
+    known = field.trunk.layers[0].weight.shape[1] - (9 if with_normals else 3)
+    found = field(points, feature[:, :known], directions, normals)
+    for values, kind in zip(found, ("color_base", "color", "blending_weights")):
+        torch.testing.assert_close(values.detach(), torch.from_numpy(fixture[f"{name}/{kind}"]), atol=1e-5, rtol=1e-4)
+
+
+def test_both_sides_of_a_normal_are_told_and_the_normal_is_not_taught():
+    field = BlendingRadiance(2, views=1, width=8, hidden_layers=2, with_normals=True)
+    normals = torch.eye(3).requires_grad_()
+    out = field(torch.zeros(3, 3), torch.zeros(3, 2), torch.eye(3), normals)
+    assert not torch.allclose(out.base[0], out.base[1])
+    out.color.sum().backward()
+    assert normals.grad is None
 
 
 def test_only_the_second_colour_sees_the_direction():

@@ -194,6 +194,7 @@ def test_the_paper_preset_has_the_published_networks_and_samples(published):
         renderer["up_sample_steps"],
         renderer["upsampling_type"],
     )
+    assert paper.unit_slope == renderer.get("use_norm_grad_for_cosine", False)
     first, second = published_phases(published)
     course = paper.course
     assert (course.warmup_steps, course.still_steps) == (first["warm_up_end"], second["fix_geo_end"])
@@ -207,6 +208,7 @@ def test_the_paper_preset_has_the_published_networks_and_samples(published):
         assert weights == pytest.approx(row["color_weights_base_color_pixel_patch"][:2], rel=1e-5, abs=1e-9)
     assert paper.fit.rays == there["train"]["batch_size"]
     assert paper.losses.eikonal(0) == there["train"]["igr_weight"]
+    assert paper.losses.eikonal_near(0) == there["train"]["igr_ns_weight"]
     beta = there["model"]["beta_network"]
     assert (paper.sharpness, paper.crossing_sharpness) == (
         there["model"]["variance_network"]["init_val"],

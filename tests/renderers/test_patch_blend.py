@@ -44,7 +44,7 @@ def warped(plane):
 def test_published_patches_of_a_plane(plane):
     colors, valid = warped(plane)
     assert torch.equal(valid, plane["warp_mask"])
-    torch.testing.assert_close(colors[valid], plane["warp_color"][valid], atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(colors[valid], plane["warp_color"][valid], atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.golden
@@ -63,7 +63,33 @@ def test_published_colours_of_points(plane):
     shape = plane["pts"].shape[:2]
     assert torch.equal(valid.view(*shape, -1), plane["pixel_mask"])
     seen = plane["pixel_mask"]
-    torch.testing.assert_close(colors.view(*shape, -1, 3)[seen], plane["pixel_color"][seen], atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(colors.view(*shape, -1, 3)[seen], plane["pixel_color"][seen], atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.golden
+def test_published_projector_sees_the_same_colours(golden, plane):
+    arrays = np.load(golden / "udf_patch.npz")
+    expected = torch.from_numpy(arrays["projector/colors"]).permute(2, 3, 0, 1)
+    mask = torch.from_numpy(arrays["projector/mask"]).permute(1, 2, 0)
+    colors, valid = projected_colors(plane["pts"].reshape(-1, 3), sources(plane))
+    assert torch.equal(valid.view_as(mask), mask)
+    torch.testing.assert_close(colors.view_as(expected), expected, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["importance_0_h3", "importance_0_h5", "importance_1_h3", "importance_1_h5"])
+def test_published_target_patches_are_stretched_ones(golden, name):
+    """They were read with pixels counted as if the corners' centres were the picture's corners: as a camera would see
+    them whose picture is wider by W / (W - 1). `engine.patch_sampler` takes the pixels themselves."""
+    arrays = np.load(golden / "udf_patch.npz")
+    given = {k.rsplit("/", 1)[1]: torch.from_numpy(arrays[k]) for k in arrays.files if f"rays_patches/{name}/" in k}
+    image = torch.from_numpy(arrays["dataset/images"])[int(given["img_idx"])].movedim(-1, 0)
+    height, width = image.shape[1:]
+    view = SourceViews(image[None], torch.eye(3)[None], torch.eye(4)[None])
+    pixels = torch.stack([given["pixels_x"], given["pixels_y"]], dim=-1).float()
+    stretch = torch.diag(torch.tensor([width / (width - 1), height / (height - 1), 1.0]))
+    colors, _ = warped_patches(stretch.expand(1, len(pixels), 3, 3), pixels, int(name[-1]), view)
+    torch.testing.assert_close(colors[:, 0], given["rays_patch_color"], atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.golden

@@ -1,5 +1,5 @@
 """The distance network of the papers: eight layers of 256 with the input fed in again half way (DeepSDF, Park et al.
-2019, arXiv:1901.05103), weight-normalised, Softplus, started as a sphere.
+2019, arXiv:1901.05103), weight-normalised, Softplus or ReLU, started as a sphere.
 
 It is `MLP`'s geometry network (same initialisation, same σ) but for the skip: the layer numbers in `skip_in` receive
 [a, input] / √2, and the layer before each is narrower by the width of the input.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,9 +33,12 @@ class SkipMLP(nn.Module):
         hidden_layers: int = 8,
         skip_in: tuple[int, ...] = (4,),
         sphere_radius: float = 0.5,
+        activation: Literal["softplus", "relu"] = "softplus",
         generator: torch.Generator | None = None,
     ) -> None:
+        """`activation` "relu" is that of GaussianUDF (arXiv:2503.19458), whose field has flat pieces and no bend."""
         super().__init__()
+        self.sharp = activation == "relu"
         self.input_dim, self.output_dim, self.skip_in = input_dim, output_dim, skip_in
         sizes = [input_dim, *[width] * hidden_layers, output_dim]
         last = len(sizes) - 2
@@ -58,7 +62,7 @@ class SkipMLP(nn.Module):
         for k, (weight, bias) in enumerate(self._affine()):
             a = F.linear(self._joined(k, a, x), weight, bias)
             if k < len(self.layers) - 1:
-                a = F.softplus(a, beta=SOFTPLUS_BETA)
+                a = self._bent(a)
         return a
 
     def value_and_pullback(
@@ -71,8 +75,8 @@ class SkipMLP(nn.Module):
         for k, (weight, bias) in enumerate(layers):
             z = F.linear(self._joined(k, a, x), weight, bias)
             if k < len(self.layers) - 1:
-                slopes.append(torch.sigmoid(SOFTPLUS_BETA * z))
-                a = F.softplus(z, beta=SOFTPLUS_BETA)
+                slopes.append((z > 0).to(z) if self.sharp else torch.sigmoid(SOFTPLUS_BETA * z))
+                a = self._bent(z)
         gradient, by_skips = weights[-1][output].expand(len(x), -1), torch.zeros_like(x)
         for k in range(len(weights) - 1, -1, -1):
             if k < len(weights) - 1:
@@ -81,6 +85,9 @@ class SkipMLP(nn.Module):
                 gradient, skipped = (gradient * HALF).split([gradient.shape[1] - self.input_dim, self.input_dim], -1)
                 by_skips = by_skips + skipped
         return z, gradient + by_skips
+
+    def _bent(self, z: Tensor) -> Tensor:
+        return z.relu() if self.sharp else F.softplus(z, beta=SOFTPLUS_BETA)
 
     def _affine(self) -> list[tuple[Tensor, Tensor]]:
         return [(layer.weight, layer.bias) for layer in self.layers]  # type: ignore[misc]  # modules have any attribute

@@ -6,7 +6,8 @@ everywhere, what it looks like from here, and which photographs know better.
     logits  = the other outputs of D, one per source view, for `renderers.patch_blend.blended`
 
 Only D is told the direction d, so that a surface that is wrong cannot be excused by a view-dependent colour while the
-base colour is trained beside it. All layers are weight-normalised, with ReLU between them.
+base colour is trained beside it. All layers are weight-normalised, with ReLU between them. B may be told the normal,
+too: both n and -n, since a field without sign has no outside, and without teaching the normal.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class BlendedColor(NamedTuple):
 
 
 class BlendingRadiance(nn.Module):
-    """Point, feature, and unit direction from the eye → colours and the weights of source views."""
+    """Point, feature, unit direction from the eye and, if wanted, normal → colours and the weights of source views."""
 
     def __init__(
         self,
@@ -44,12 +45,14 @@ class BlendingRadiance(nn.Module):
         width: int = 128,
         hidden_layers: int = 4,
         frequencies: int = 4,
+        with_normals: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.with_normals = with_normals
         self.directions = CompositeEncoding(FrequencyEncoding(frequencies), scale=1.0, offset=0.0)
         self.trunk = MLP(
-            3 + feature_dim,
+            (9 if with_normals else 3) + feature_dim,
             width,
             width=width,
             hidden_layers=hidden_layers - 1,
@@ -72,9 +75,12 @@ class BlendingRadiance(nn.Module):
         points: Float[Tensor, "samples 3"],
         feature: Float[Tensor, "samples features"],
         directions: Float[Tensor, "samples 3"],
+        normals: Float[Tensor, "samples 3"] | None = None,
     ) -> BlendedColor:
-        """Colours of samples, one direction each."""
-        hidden = self.trunk(torch.cat([points, feature], dim=-1))
+        """Colours of samples, one direction each, and a unit normal of either side where the networks take one."""
+        assert (normals is not None) == self.with_normals, "normals are given exactly when the field was built for them"
+        sides = [] if normals is None else [normals.detach(), -normals.detach()]
+        hidden = self.trunk(torch.cat([points, *sides, feature], dim=-1))
         base = torch.sigmoid(self.base(hidden))
         outputs = self.seen(torch.cat([self.directions(directions), base, hidden], dim=-1))
         return BlendedColor(base, torch.sigmoid(outputs[:, :3]), outputs[:, 3:])

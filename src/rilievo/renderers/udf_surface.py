@@ -19,8 +19,9 @@ from rilievo.cameras.rays import Rays
 from rilievo.ops.packed import PackedSamples
 from rilievo.ops.ray_weights import accumulate, weights_from_alpha
 
+from .alpha import alpha_from_sdf
 from .surface import SurfaceRender
-from .udf_alpha import APPROACHING, alpha_from_udf, crossing_alpha, passing_share
+from .udf_alpha import APPROACHING, OpacityFn, alpha_from_udf, crossing_alpha, passing_share
 
 UdfFn = Callable[
     [Float[Tensor, "samples 3"]],
@@ -46,8 +47,10 @@ class Widths:
     """Of visibility, the certainty of a crossing."""
     saturation: float
     """Share of a crossing that an approaching sample does not count (`udf_alpha`)."""
-    cos_anneal: float
-    """From NeuS's forgiving slope, 0, to the true one, 1 (`alpha.annealed_cos`)."""
+    cos_anneal: float | None
+    """From NeuS's forgiving slope, 0, to the true one, 1 (`alpha.annealed_cos`); None is the true one, too."""
+    least_light: float = 0.0
+    """Added to each factor of the products along a ray: `udf_alpha.LEAST_LIGHT`, as published, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +62,30 @@ class UnsignedRender(SurfaceRender):
 
 
 def render_unsigned(
-    rays: Rays, samples: PackedSamples, udf_fn: UdfFn, color_fn: ColorFn, widths: Widths
+    rays: Rays,
+    samples: PackedSamples,
+    udf_fn: UdfFn,
+    color_fn: ColorFn,
+    widths: Widths,
+    *,
+    unit_slope: bool = True,
+    opacity: OpacityFn = alpha_from_sdf,
 ) -> UnsignedRender:
-    """Composite an unsigned distance field and its colours over packed samples, at the intervals' midpoints."""
+    """Composite an unsigned distance field and its colours over packed samples, at the intervals' midpoints.
+
+    The cosine of a ray with the surface is that with the unit normal, or with `unit_slope` off direction · ∇u, which
+    draws steeper fields sharper. `opacity` as in `udf_alpha.alpha_from_udf`.
+    """
     ray = samples.ray_index
     t, dt = samples.midpoints, samples.intervals
     directions = rays.directions[ray]
     points = rays.origins[ray] + t[:, None] * directions
     udf, gradient, feature = udf_fn(points)
     normals = F.normalize(gradient, dim=-1)
-    cos = (directions * normals).sum(-1)
+    cos = (directions * (normals if unit_slope else gradient)).sum(-1)
     visible = packed_visibility(udf, cos, dt, ray, samples.offsets, widths)
-    alpha = alpha_from_udf(udf, cos, dt, widths.inv_s, visible, cos_anneal=widths.cos_anneal)
-    weights, _ = weights_from_alpha(alpha, samples.offsets)
+    alpha = alpha_from_udf(udf, cos, dt, widths.inv_s, visible, cos_anneal=widths.cos_anneal, opacity=opacity)
+    weights, _ = weights_from_alpha(alpha - widths.least_light, samples.offsets)
     facing = torch.where(cos[:, None] > 0, -normals, normals)
     seen = accumulate(weights, torch.cat([facing, t[:, None], color_fn(feature, ray, facing)], -1), samples.offsets)
     return UnsignedRender(
@@ -101,7 +115,8 @@ def packed_visibility(
     """Probability that no surface has been crossed before each sample: `udf_alpha.visibility`, packed."""
     crossing = crossing_alpha(udf, dt, widths.beta, widths.gamma)
     passing = passing_share(crossing, packed_approach(cos, ray), widths.saturation)
-    return weights_from_alpha(1 - passing, offsets)[1]
+    visible = weights_from_alpha(1 - passing - widths.least_light, offsets)[1]
+    return visible.clamp(0, 1) if widths.least_light else visible
 
 
 def packed_approach(cos: Float[Tensor, "samples"], ray: Int64[Tensor, "samples"]) -> Bool[Tensor, "samples"]:

@@ -34,6 +34,8 @@ class UdfLosses:
     """Unlikeness (SSIM) of patches blended from other photographs; there, too."""
     eikonal: Schedule = Constant(0.1)
     """Gradient of length one."""
+    eikonal_near: Schedule = Constant(0.0)
+    """The same on rays, close to the surface alone."""
     mask: Schedule = Constant(0.1)
     """Opacity equal to the object mask; unused without object masks."""
     sparsity: Schedule = Constant(0.0)
@@ -221,6 +223,8 @@ class UdfConfig:
     """Steps across the region's diagonal, were all of it occupied; no step is shorter."""
     step_per_width: float = 0.0
     """Longer steps while the surface is soft: this share of its width 1/inv_s. 0 for the shortest always."""
+    unit_slope: bool = True
+    """Opacity from the angle between ray and surface alone; off, steeper fields are drawn sharper."""
     cos_anneal_steps: Step = 20000
     """Steps until a surface seen along itself counts as little as it should."""
     approach_step: Step = 10000
@@ -276,6 +280,7 @@ PAPER = UdfConfig(
     sampling="upsample",
     rates="published",
     color=MlpConfig(width=128, hidden=4),
+    unit_slope=False,
     cos_anneal_steps=25000,
     gaussians=GaussiansConfig(use="off"),
 )

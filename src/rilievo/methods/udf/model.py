@@ -32,6 +32,7 @@ from rilievo.ops.packed import PackedSamples
 from rilievo.ops.ray_march import march_rays
 from rilievo.ops.ray_march.schedule import uniform_step
 from rilievo.renderers.alpha import anneal_ratio, occupancy_alpha
+from rilievo.renderers.udf_alpha import LEAST_LIGHT
 from rilievo.renderers.udf_patches import COUNTS, PatchTarget, SampleRows, SourceColors, blend_from_sources
 from rilievo.renderers.udf_surface import ColorFn, UnsignedRender, Widths, render_unsigned
 from rilievo.renderers.udf_upsampling import UpsamplingKind, packed, upsampled
@@ -102,7 +103,9 @@ class UdfModel(RayModel):
         near, far = torch.where(hit, near.clamp_min(0), 0), torch.where(hit, far, 0)
         march = self._march if self.config.sampling == "march" else self._upsample
         samples = march(rays, near, far, jitter)
-        surface = render_unsigned(rays, samples, self._udf_fn, self._color_fn(rays), self.widths)
+        surface = render_unsigned(
+            rays, samples, self._udf_fn, self._color_fn(rays), self.widths, unit_slope=self.config.unit_slope
+        )
         n_samples, background = len(samples), None
         shown = behind.expand_as(surface.rgb)
         if self.outside is not None:
@@ -129,7 +132,8 @@ class UdfModel(RayModel):
             least = math.exp(10 * (config.sharpness + (config.sharpen_to - config.sharpness) * risen))
             inv_s = inv_s.clamp_min(least)
             beta = torch.maximum(beta, CROSSING_PER_OPACITY * inv_s.detach())
-        return Widths(inv_s, beta, sharp.gamma, trust, anneal_ratio(step, config.cos_anneal_steps))
+        light = LEAST_LIGHT if config.shape == "published" else 0.0
+        return Widths(inv_s, beta, sharp.gamma, trust, anneal_ratio(step, config.cos_anneal_steps), light)
 
     def from_sources(self, surface: UnsignedRender, rays: Rays, target: PatchTarget) -> SourceColors:
         """What other photographs show where rays were found to end; for networks that blend source views."""

@@ -27,6 +27,8 @@ from .model import RADIUS, UdfModel, UdfRender
 from .other_views import OtherViews
 from .rates import color_course, shape_course
 
+NEAR_SURFACE = 0.05
+"""Distance, in region radii, of samples close to the surface."""
 ONE_SIDED_POINTS = 2048
 """About as many samples of a batch are asked for the network's number."""
 
@@ -84,6 +86,8 @@ class UdfModule(RayModule):
         surface, behind = out.surface, out.background
         seen = surface.opacity > 0 if behind is None else (surface.opacity > 0) | (behind.opacity > 0)
         values = {"eikonal": losses.eikonal(self._gradients(surface.sdf_grad, step))}
+        if self.weight("eikonal_near", step):
+            values["eikonal_near"] = losses.eikonal(surface.sdf_grad[surface.sdf < NEAR_SURFACE])
         if self.weight("rgb_mse", step):
             values["rgb_mse"] = losses.mse(out.rgb[seen], batch.rgb[seen])
         if self.weight("rgb_l1", step):

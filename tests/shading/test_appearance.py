@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tests.shading.shipped_table import shipped_table
 from torch.nn.functional import normalize
 
 from rilievo.fields.encoding import CompositeEncoding
@@ -55,10 +56,10 @@ class Published:
         )
 
     def shaded(self) -> Appearance:
-        i = self.inputs
-        return shade(
-            i["points"], i["normals"], i["view_dirs"], self.material, self.lights, reflectance_table(), i["human_poses"]
-        )
+        i, material = self.inputs, self.material
+        cos = dot(normalize(i["normals"], dim=-1), normalize(i["view_dirs"], dim=-1))
+        table = shipped_table().around(cos, material.roughness)
+        return shade(i["points"], i["normals"], i["view_dirs"], material, self.lights, table, i["human_poses"])
 
 
 def embedder(octaves: int) -> CompositeEncoding:
@@ -121,44 +122,66 @@ def test_material_and_light_are_the_published_ones(published):
 
 
 @pytest.mark.golden
-def test_color_is_the_published_one_but_for_the_table_of_the_split_sum(published):
-    """With the published reflectance the colour agrees; with our table it is off by that table's own noise."""
+def test_color_is_the_published_one(published):
     with torch.no_grad():
         seen = published.shaded()
+    np.testing.assert_allclose(seen.rgb, published["color"], **COLOR)
     reflectance = published["inter/specular_ref"]
     assert (reflectance < 1).all()
+    assert (seen.reflectance - reflectance).abs().mean() < TABLE_MEAN_ERROR
     specular = reflectance * seen.incoming.light
     np.testing.assert_allclose(linear_to_srgb(specular), published["inter/specular_color"], **COLOR)
     np.testing.assert_allclose(linear_to_srgb(seen.diffuse + specular), published["color"], **COLOR)
-    assert (seen.reflectance - reflectance).abs().max() < 5e-3
-    assert (seen.rgb - published["color"]).abs().max() < 5e-3
+
+
+TABLE_MEAN_ERROR = 4.4e-4
+"""Of the published table as an integral, stated with it."""
 
 
 @pytest.mark.golden
-def test_light_networks_receive_the_published_gradients(published):
-    seen = published.shaded()
-    color = linear_to_srgb(seen.diffuse + published["inter/specular_ref"] * seen.incoming.light)
-    (color * published["backward/cotangent"]).sum().backward()
+def test_the_photographers_light_is_the_published_one(golden):
+    published = Published(golden / "nero_shading.npz", "human_sphere")
+    with torch.no_grad():
+        seen = published.shaded()
+    times_weight = published["raw/human_light"] * published["raw/human_weight"]
+    np.testing.assert_allclose(seen.incoming.photographer, times_weight, **MLP_VALUE)
+    shown = linear_to_srgb(seen.incoming.photographer)
+    np.testing.assert_allclose(shown, published["inter/human_light"], **MLP_VALUE)
+
+
+@pytest.mark.golden
+def test_networks_receive_the_published_gradients(published):
+    """All within what is stated but those of roughness, which see the slope of the table: the published one is noisy by
+    some 3e-5 a texel, and a slope is the difference of two over 1/256."""
+    (published.shaded().rgb * published["backward/cotangent"]).sum().backward()
     norms = dict(zip(published.names.tolist(), published["backward/param/norms"].tolist()))
-    checked = 0
+    prefix = f"{published.case}/backward/param/full/"
+    whole = {key.removeprefix(prefix): value for key, value in published.data.items() if key.startswith(prefix)}
+    assert whole
     for name, mlp in published.networks.items():
-        if name in PREDICTORS:
-            continue
+        noise = 5 if name == "roughness_predictor" else 1
         for part, parameter in mlp.named_parameters():
             _, layer, kind = part.split(".")
-            expected = norms[f"{name}.{2 * int(layer)}.{kind}"]
-            assert parameter.grad.norm().item() == pytest.approx(expected, rel=2e-3, abs=1e-5), (name, part)
-            checked += 1
-    assert checked == 12 * (len(published.networks) - len(PREDICTORS))
+            key = f"{name}.{2 * int(layer)}.{kind}"
+            tolerance = {"rtol": 2e-3 * noise, "atol": 1e-5}
+            np.testing.assert_allclose(parameter.grad.norm(), norms.pop(key), **tolerance, err_msg=key)
+            if key in whole:
+                np.testing.assert_allclose(parameter.grad, whole.pop(key), **tolerance, err_msg=key)
+    assert not norms
+    assert not whole
 
 
 @pytest.mark.golden
-def test_gradients_through_our_table_are_near_the_published_ones(published):
+def test_points_features_and_normals_receive_the_published_gradients(published):
+    """As a whole; normals turn n·v and features turn roughness, where the published table's noise is a share of the
+    slope."""
     leaves = {key: published.inputs[key].requires_grad_() for key in ("points", "feature_vectors", "normals")}
     (published.shaded().rgb * published["backward/cotangent"]).sum().backward()
-    for key, name in (("points", "points"), ("feature_vectors", "features"), ("normals", "normals")):
+    shares = {"points": 1e-3, "feature_vectors": 0.02, "normals": 0.05}
+    for key, share in shares.items():
+        name = "features" if key == "feature_vectors" else key
         expected = published[f"backward/grad_{name}"]
-        assert (leaves[key].grad - expected).norm() < 0.2 * expected.norm(), name
+        assert (leaves[key].grad - expected).norm() < share * expected.norm(), name
 
 
 def test_a_white_room_shows_each_material_in_its_own_color():

@@ -17,7 +17,7 @@ from rilievo.shading.brdf import Material
 from rilievo.shading.color import linear_to_srgb
 from rilievo.shading.directions import fibonacci_sphere
 from rilievo.shading.monte_carlo import TracedAppearance, across, even_squares, shade_traced, tangent_step
-from rilievo.shading.reflection import reflect
+from rilievo.shading.reflection import dot, reflect
 from rilievo.shading.split_sum import reflectance_integral
 from rilievo.shading.traced_light import START, Meeting, TracedLight
 
@@ -238,14 +238,51 @@ def test_colors_are_the_published_ones(published):
                 )
             met = published.meeting(prefix, separator)
             seen = published.shaded(material, lambda o, d, met=met: met)
+            matte = published.config["diffuse_sample_num"]
+            if prescribed:
+                mirror = published[f"{prescribed}/specular_directions"]
+                np.testing.assert_allclose(seen.directions[:, matte:], mirror, atol=5e-6)
         for name, ours in {
             "colors": seen.rgb,
             "diffuse_light": linear_to_srgb(seen.diffuse_light),
             "specular_light": linear_to_srgb(seen.specular_light),
             "diffuse_color": linear_to_srgb(seen.diffuse),
             "specular_color": linear_to_srgb(seen.specular),
+            "approximate_light": seen.approximate_light,
         }.items():
             np.testing.assert_allclose(ours, published[f"{case}/{name}"], **COLOR, err_msg=f"{case} {name}")
+
+
+@pytest.mark.golden
+def test_both_shadowings_and_the_cosines_are_the_published_ones(published):
+    matte = published.config["diffuse_sample_num"]
+    directions = torch.cat([published["terms/diffuse_directions"], published["terms/specular_directions"]], 1)
+    assert directions.shape[1] > matte
+    n, v = published.normals[:, None], published.view[:, None]
+    halfway = normalize(v + directions, dim=-1)
+    cosines = {"HoV": dot(halfway, v), "NoV": dot(n, v), "NoL": dot(n, directions), "NoH": dot(n, halfway)}
+    np.testing.assert_allclose(halfway, published["terms/half"], **CLOSED_FORM)
+    for name, cos in cosines.items():
+        np.testing.assert_allclose(cos.clamp(0, 1), published[f"terms/{name}"], **CLOSED_FORM, err_msg=name)
+    met = published.meeting("trace", "/")
+    for shadowing in ("schlick", "ggx_smith"):
+        with torch.no_grad():
+            published.config["geometry_type"] = shadowing
+            seen = published.shaded(published.field(published.points), lambda o, d: met)
+        np.testing.assert_allclose(seen.shadowing, published[f"terms/geometry_{shadowing}"], **COLOR)
+
+
+@pytest.mark.golden
+def test_the_photographer_sends_the_published_light_to_what_leaves(published):
+    met = published.meeting("trace", "/")
+    gone = ~met.hit
+    count = published.config["diffuse_sample_num"] + published.config["specular_sample_num"]
+    points, frames = (x.repeat_interleave(count, 0)[gone] for x in (published.points, published.data["in/human_poses"]))
+    with torch.no_grad():
+        seen = published.light.photographed(points, published["trace/rays_d"][gone], frames)
+    light = torch.zeros_like(points) if seen is None else seen[:, :3] * seen[:, 3:]
+    for name in ("terms/human_lights_weighted", "eval/human_lights"):
+        np.testing.assert_allclose(light, published[name], **MLP_VALUE, err_msg=name)
 
 
 @pytest.mark.golden
@@ -269,6 +306,9 @@ def test_training_gives_the_published_colors_and_gradients(published):
             _, layer, kind = part.split(".")
             key = f"{name}.{2 * int(layer)}.{kind}"
             assert parameter.grad.norm().item() == pytest.approx(norms.pop(key), rel=2e-3, abs=1e-5), key
+            whole = f"{published.case}/train/grad/full/{key}"
+            if whole in published.data:
+                np.testing.assert_allclose(parameter.grad, published.data[whole], atol=1e-5, rtol=2e-3, err_msg=key)
     assert not norms
 
 

@@ -120,6 +120,16 @@ class TracedAppearance:
         """sRGB in [0, 1], as photos hold it."""
         return linear_to_srgb(self.diffuse + self.specular)
 
+    @property
+    def approximate_light(self) -> Float[Tensor, "n 3"]:
+        """A published picture of that name: (1 - m) of the ground's light and the mirror's colour, in [0, 1].
+
+        As published the mirror's colour has been encoded before it is added, and is encoded again with the sum, so the
+        picture is too bright and good for a glance only.
+        """
+        ground = (1 - self.material.metallic) * self.diffuse_light
+        return linear_to_srgb(ground + linear_to_srgb(self.specular))
+
 
 def shade_traced(
     normals: Float[Tensor, "n 3"],

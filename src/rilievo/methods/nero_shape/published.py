@@ -42,7 +42,9 @@ from rilievo.shading.split_sum import reflectance_table
 
 from .config import NeroShapeConfig
 from .dense import DenseRender, render_dense, sample_ray
+from .maps import SurfaceMaps, surface_maps
 from .outside import InvertedSphereNerf
+from .render import ShadeFn
 from .texture import GlossyTexture
 
 OCTAVES, FEATURES = 6, 256
@@ -79,28 +81,44 @@ class PublishedModel(RayModel):
         """All of space is sampled, always."""
 
     def forward(self, rays: Rays, photographer_from_world: Float[Tensor, "r 3 4"] | None = None) -> DenseRender:
+        return self._rendered(rays, self.samples(rays), self._shading(rays, photographer_from_world))
+
+    def maps(self, rays: Rays, photographer_from_world: Float[Tensor, "r 3 4"] | None = None) -> SurfaceMaps:
+        """What the surface is made of and how it is lit, where the rays meet it."""
+        t, look = self.samples(rays), self._shading(rays, photographer_from_world)
+        weights = self._rendered(rays, t, look).weights
+        inv_s = self.sharpness.inv_s.detach()
+        return surface_maps(rays.origins, rays.directions, t, weights, self.distance, look, self.level, inv_s)
+
+    def samples(self, rays: Rays) -> Float[Tensor, "r samples"]:
+        """Distances along the rays at which they are looked at."""
         near, far = near_far(rays.origins, rays.directions)
-        inv_s, c = self.sharpness.inv_s, self.config.dense
-        t = sample_ray(
+        c = self.config.dense
+        return sample_ray(
             rays.origins,
             rays.directions,
             near[:, None],
             far[:, None],
             self.level,
-            inv_s.detach(),
+            self.sharpness.inv_s.detach(),
             even=c.even,
             more=c.more,
             rounds=c.rounds,
             beyond=c.beyond,
         )
 
+    def _rendered(self, rays: Rays, t: Float[Tensor, "r samples"], look: ShadeFn) -> DenseRender:
+        inv_s = self.sharpness.inv_s
+        return render_dense(rays.origins, rays.directions, t, self.distance, look, self.outside, inv_s, self.cos_anneal)
+
+    def _shading(self, rays: Rays, photographer_from_world: Float[Tensor, "r 3 4"] | None) -> ShadeFn:
         def look(points: Tensor, gradients: Tensor, features: Tensor, ray: Tensor) -> Appearance:
             frames = None if photographer_from_world is None else photographer_from_world[ray]
             material = self.texture.material(points, features)
             view_dirs = -rays.directions[ray]
             return shade(points, gradients, view_dirs, material, self.texture.lights, self.reflectance, frames)
 
-        return render_dense(rays.origins, rays.directions, t, self.distance, look, self.outside, inv_s, self.cos_anneal)
+        return look
 
     def level(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
         return self.geometry(self.encoding(points))[:, 0]

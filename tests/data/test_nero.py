@@ -71,6 +71,11 @@ def test_the_synthetic_capture_is_what_the_published_loader_makes_of_it(golden):
     origins, directions = torch.cat([r.origins for r in rays]), torch.cat([r.directions for r in rays])
     np.testing.assert_allclose(origins, at["synthetic/rays/rays_o"], atol=2e-6, rtol=1e-5)
     np.testing.assert_allclose(directions, at["synthetic/rays/rays_d"], **CLOSED_FORM)
+    in_cam = torch.from_numpy(at["synthetic/rays/dirs_cam"]).double().view(n, -1, 3)
+    turned = in_cam @ scene.cameras.cam_from_world[:, :3, :3]
+    turned = (turned / turned.norm(dim=-1, keepdim=True)).flatten(0, 1)
+    np.testing.assert_allclose(directions, turned, **CLOSED_FORM)
+    np.testing.assert_allclose(scene.cameras.world_from_cam[0, :3], at["synthetic/pose_inverse_view0"], **CLOSED_FORM)
     near, far = near_far(origins, directions)
     np.testing.assert_allclose(near[:, None], at["synthetic/rays/near"], atol=5e-6, rtol=1e-5)
     np.testing.assert_allclose(far[:, None], at["synthetic/rays/far"], atol=5e-6, rtol=1e-5)
@@ -100,6 +105,22 @@ def test_stored_depth_is_read_with_its_background(golden):
         mask = at["synthetic/depth_mask"][k]
         np.testing.assert_array_equal(np.isfinite(depth), mask)
         np.testing.assert_allclose(depth[mask], at["synthetic/depth"][k][mask], rtol=1e-6)
+
+
+@pytest.mark.golden
+def test_depth_leads_to_the_published_points_through_corners_of_pixels(golden):
+    """For the evaluation integer coordinates are taken, half a pixel from where the rays go."""
+    at = {
+        key[10:]: value for key, value in np.load(golden / "nero_dataset.npz").items() if key.startswith("synthetic/")
+    }
+    cameras = load_scene(golden / "nero_glossy_synthetic").cameras[:1]
+    seen = torch.from_numpy(at["depth_mask"][0].ravel())
+    rays = cameras.rays(torch.zeros(len(seen), dtype=torch.long), cameras.pixel_centers(0) - 0.5, torch.float64)
+    depth = torch.from_numpy(at["depth"][0]).double().view(-1, 1)
+    points = rays.origins + rays.directions * depth / (rays.directions @ cameras.forwards[0])[:, None]
+    np.testing.assert_allclose(points[seen], at["view0_depth_points_world"], atol=2e-6, rtol=1e-5)
+    in_cam = (points - cameras.centers[0]) @ cameras.cam_from_world[0, :3, :3].T
+    np.testing.assert_allclose(in_cam[seen], at["view0_depth_points_cam"], atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.golden

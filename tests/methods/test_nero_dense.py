@@ -7,6 +7,8 @@ from tests.methods.nero_published import Published
 from torch.nn.functional import normalize
 
 from rilievo.engine.schedules import Cosine, Ramp, warmup
+from rilievo.losses.glossy import start_weight
+from rilievo.methods.nero_shape.config import PRESETS
 from rilievo.methods.nero_shape.dense import sample_more, sample_ray
 from rilievo.methods.nero_shape.outside import InvertedSphereNerf, density_alpha
 from rilievo.renderers.alpha import alpha_from_sdf, anneal_ratio, annealed_cos
@@ -119,3 +121,24 @@ def test_the_eikonal_weight_rises_as_published(golden):
     np.testing.assert_allclose([ramp(k) for k in step.tolist()], weight, **CLOSED_FORM)
     at_600 = data["eikonal/anneal/gradient_error"] * ramp(600)
     np.testing.assert_allclose(at_600, data["eikonal/anneal/loss_at_600"], **CLOSED_FORM)
+
+
+@pytest.mark.golden
+def test_the_paper_preset_weighs_the_eikonal_term_as_published(golden):
+    data = np.load(golden / "nero_losses.npz")
+    weight = PRESETS["paper"].losses.eikonal
+    ours = [weight(step) for step in data["eikonal/default/step"].tolist()]
+    np.testing.assert_allclose(ours, data["eikonal/default/weight"], **CLOSED_FORM)
+    at_600 = data["eikonal/default/gradient_error"] * weight(600)
+    np.testing.assert_allclose(at_600, data["eikonal/default/loss_at_600"], **CLOSED_FORM)
+
+
+@pytest.mark.golden
+def test_the_paper_preset_starts_with_occlusion_when_published(golden, published):
+    data = np.load(golden / "nero_losses.npz")
+    paper = PRESETS["paper"]
+    assert paper.occlusion_start == published.config["occ_loss_step"] == int(data["occ/occ_loss_step"])
+    assert paper.occlusion_distance == pytest.approx(float(data["occ/occ_sdf_thresh"]))
+    assert not data["occ/loss_before_step"].any()
+    assert start_weight(1000) == 0
+    assert int(data["init_sdf/n_keys_at_1000"]) == 0

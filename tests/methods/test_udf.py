@@ -16,6 +16,7 @@ from rilievo.engine.patch_sampler import PatchSampler
 from rilievo.engine.schedules import Constant
 from rilievo.engine.settings import MlpConfig
 from rilievo.engine.workspace import Workspace
+from rilievo.errors import UserError
 from rilievo.methods.udf.config import PRESETS, CourseConfig, PublishedShape, UdfConfig, UpsamplingConfig
 from rilievo.methods.udf.model import UdfModel
 from rilievo.methods.udf.module import UdfModule
@@ -229,6 +230,16 @@ def test_patches_of_other_photographs_are_compared_in_the_second_phase(capture, 
     assert any(p.grad is not None and p.grad.any() for p in module.model.geometry.parameters())
     train(UdfModule(config, scene), scene, config.fit, Workspace(tmp_path))
     assert "loss/patch" in (tmp_path / "log" / "metrics.csv").read_text()
+
+
+def test_photos_that_bend_lines_are_refused_where_patches_are_compared(capture):
+    scene = load_scene(capture).normalised()
+    bent = dataclasses.replace(scene.cameras, distortion=torch.full_like(scene.cameras.distortion, 0.01))
+    scene = dataclasses.replace(scene, cameras=bent)
+    with pytest.raises(UserError, match="pinhole cameras, without distortion"):
+        UdfModule(small_published(), scene)
+    plain = dataclasses.replace(small_published().losses, rgb_pixel=Constant(0.0), patch=Constant(0.0))
+    assert UdfModule(dataclasses.replace(small_published(), losses=plain), scene).others is None
 
 
 def rendered(module, rays):

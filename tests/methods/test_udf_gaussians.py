@@ -10,12 +10,17 @@ from rilievo.cameras.camera import Cameras
 from rilievo.cli import main
 from rilievo.data.load import load_scene
 from rilievo.engine import checkpoint
+from rilievo.engine.schedules import Constant
 from rilievo.engine.view_sampler import ViewSampler
-from rilievo.methods.udf.config import PRESETS, GaussiansConfig
+from rilievo.methods.udf import witness_module
+from rilievo.methods.udf.config import PRESETS, GaussiansConfig, PullConfig
+from rilievo.methods.udf.coupling import Coupling
 from rilievo.methods.udf.guide import SurfaceGuide
 from rilievo.methods.udf.lifted import DepthPicture, SeenSurface, agreement, thinned
 from rilievo.methods.udf.model import asks_gaussians
+from rilievo.methods.udf.module import UdfModule
 from rilievo.methods.udf.witness import flat_cloud
+from rilievo.methods.udf.witness_module import WitnessModule
 from rilievo.methods.udf.witness_start import in_hull
 from rilievo.renderers.planar_splat import facing_normals
 
@@ -104,7 +109,11 @@ def same_state(one, other):
     assert all(torch.equal(values, other["state_dict"][name]) for name, values in one["state_dict"].items())
 
 
-def test_a_run_broken_off_in_either_of_its_parts_ends_like_an_unbroken_one(capture, tmp_path):
+def searched_again(*_):
+    pytest.fail("a start was searched for though a checkpoint has one")
+
+
+def test_a_run_broken_off_in_either_of_its_parts_ends_like_an_unbroken_one(capture, tmp_path, monkeypatch):
     flags = ["--fit.checkpoint-every", "3", "--gaussians.checkpoint-every", "10", "--gaussians.steps", "20"]
     flags += ["--fit.steps", "8"]
     command = ["fit", "udf", str(capture), "--preset", "smoke"]
@@ -113,6 +122,7 @@ def test_a_run_broken_off_in_either_of_its_parts_ends_like_an_unbroken_one(captu
     whole = checkpoint.read(tmp_path / "a" / "checkpoints" / "step-8.ckpt")
     assert any(name.startswith("coupling.witness.model.gaussians") for name in whole["state_dict"])
     (tmp_path / "b" / "checkpoints" / "step-8.ckpt").unlink()
+    monkeypatch.setattr(witness_module, "first_discs", searched_again)
     assert main([*command, "-o", str(tmp_path / "b"), *flags, "--resume"]) == 0
     same_state(whole, checkpoint.read(tmp_path / "b" / "checkpoints" / "step-8.ckpt"))
     for path in (tmp_path / "b" / "checkpoints").glob("*.ckpt"):
@@ -120,3 +130,22 @@ def test_a_run_broken_off_in_either_of_its_parts_ends_like_an_unbroken_one(captu
     (tmp_path / "b" / "gaussians" / "checkpoints" / "step-20.ckpt").unlink()
     assert main([*command, "-o", str(tmp_path / "b"), *flags, "--resume"]) == 0
     same_state(whole, checkpoint.read(tmp_path / "b" / "checkpoints" / "step-8.ckpt"))
+
+
+def test_every_gaussian_teaches_where_that_is_wanted(capture, sheet):
+    smoke = PRESETS["smoke"]
+    wanted = dataclasses.replace(
+        smoke,
+        losses=dataclasses.replace(smoke.losses, pull=Constant(1.0), discs=Constant(1.0)),
+        pull=PullConfig(close_points=50, wide_points=20, discs=20),
+        gaussians=dataclasses.replace(smoke.gaussians, count=200),
+    )
+    scene = load_scene(capture).normalised()
+    coupling = Coupling(wanted, WitnessModule(wanted, scene), sheet)
+    field = UdfModule(wanted, scene, coupling).model.geometry
+    values, again = (coupling.taught(field, 1, part=0, parts=1) for _ in range(2))
+    for name in ("pull", "discs"):
+        assert values[name].isfinite().all()
+        assert torch.equal(values[name], again[name])
+    unasked = Coupling(smoke, coupling.witness, sheet).taught(field, 1, part=0, parts=1)
+    assert not {"pull", "discs"} & set(unasked)

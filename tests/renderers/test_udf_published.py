@@ -77,16 +77,17 @@ class Published:
         saturation, anneal = config["flip_saturation"], config["cos_anneal_ratio"]
         return Widths(sharp.inv_s, sharp.beta, sharp.gamma, saturation, anneal, LEAST_LIGHT)
 
-    def behind(self, samples):
+    def behind(self):
         """Colour of the background beyond the samples of the surface, as if nothing were before it."""
+        samples = self["core/z_vals"].shape[1]
         alpha, rgb = self["outside/alpha"][:, samples:], self["outside/sampled_color"][:, samples:]
         return (weights_along(alpha)[..., None] * rgb).sum(1)
 
-    def composited(self, out, config, samples):
+    def composited(self, out, config):
         """Colour and base colour, over the background where there is one."""
         through = 1 - out.opacity[:, None]
         if config.get("bg"):
-            behind = self.behind(samples) * through
+            behind = self.behind() * through
             return out.rgb + behind, out.extra + behind
         return out.rgb + float(config.get("white", False)) * through, out.extra
 
@@ -100,11 +101,15 @@ def close(found, expected, atol=2e-5, rtol=1e-4):
     torch.testing.assert_close(found.detach(), expected, atol=atol, rtol=rtol)
 
 
-def regularisers(out, rays):
+def regularisers(published, out):
     """Mean errors of gradients, of those near the surface, and the sum of sparsity along a ray."""
     error = losses.eikonal(out.sdf_grad)
     inside, near = out.points.norm(dim=-1) < RELAXED, out.sdf < NEAR
-    return error[inside].mean(), error[near].mean(), losses.sparsity(out.sdf, 100.0).sum() / rays
+    return (
+        error[inside].mean(),
+        error[near].mean(),
+        losses.sparsity(out.sdf, published.number("cfg/sparse_scale_factor")).sum() / len(published.rays.origins),
+    )
 
 
 def seen_normals(out, directions):
@@ -118,12 +123,11 @@ def seen_normals(out, directions):
 @pytest.mark.parametrize("case", CASES)
 def test_published_pictures_depth_and_normals(published, case):
     config, core = published.config(case), f"core/{case}/"
-    assert published.number("cfg/sparse_scale_factor") == 100.0
     t = published["core/z_vals"]
     with torch.no_grad():
         out = published.render(t, config)
-        rgb, base = published.composited(out, config, t.shape[1])
-        eikonal, near, sparse = regularisers(out, len(t))
+        rgb, base = published.composited(out, config)
+        eikonal, near, sparse = regularisers(published, out)
     close(out.sdf.view_as(t), published[core + "udf"], 1e-5, 1e-4)
     close(out.midpoints.view_as(t), published[core + "mid_z_vals"], 1e-6, 1e-5)
     close(out.weights.view_as(t), published[core + "weights"][:, : t.shape[1]])
@@ -158,8 +162,8 @@ def test_published_gradients_of_a_loss(published, case):
     for part in parts:
         part.zero_grad()
     out = published.render(t, config)
-    rgb, base = published.composited(out, config, t.shape[1])
-    eikonal, near, sparse = regularisers(out, len(t))
+    rgb, base = published.composited(out, config)
+    eikonal, near, sparse = regularisers(published, out)
     loss = rgb.mean() + 0.5 * base.mean() + 0.1 * eikonal + 0.2 * near + 0.3 * sparse + 0.4 * out.distance.mean()
     if config.get("blend"):
         pixel, patches = blended(published, out, config, t)
@@ -191,7 +195,7 @@ def blended(published, out, config, t):
     kept = SampleRows(rows.points, rows.normals, rows.logits, rows.weights * inside, rows.ray)
     beyond = (out.weights * ~inside).view_as(t)[..., None] * published["outside/sampled_color"][:, : t.shape[1]]
     through = (1 - out.opacity)[:, None]
-    pixel = blend_from_sources(kept, target).pixel + beyond.sum(1) + published.behind(t.shape[1]) * through
+    pixel = blend_from_sources(kept, target).pixel + beyond.sum(1) + published.behind() * through
     return pixel, patches
 
 
@@ -239,8 +243,8 @@ def test_published_pictures_of_published_samples(published, kind):
     t = published[whole + "z_vals"]
     with torch.no_grad():
         out = published.render(t, WHOLE)
-        rgb, base = published.composited(out, WHOLE, t.shape[1])
-        errors = regularisers(out, len(t))
+        rgb, base = published.composited(out, WHOLE)
+        errors = regularisers(published, out)
     close(out.weights.view_as(t), published[whole + "weights"][:, : t.shape[1]])
     close(out.distance[:, None], published[whole + "depth"])
     close(seen_normals(out, published.rays.directions), published[whole + "normals"])
@@ -277,7 +281,7 @@ def test_published_pictures_of_our_own_samples(published, kind):
             gamma=float(published.sharpness.gamma),
         )
         out = published.render(t, WHOLE)
-        rgb, base = published.composited(out, WHOLE, published[whole + "z_vals"].shape[1])
+        rgb, base = published.composited(out, WHOLE)
     reaching = published["coarse/udf"].min(dim=1).values < 0.1
     assert reaching.any()
     normals = seen_normals(out, published.rays.directions)

@@ -91,7 +91,7 @@ def plane_homographies(
 
 def warped_patches(
     H: Float[Tensor, "views n 3 3"], pixels: Float[Tensor, "n 2"], half: int, sources: SourceViews
-) -> tuple[Float[Tensor, "n views patch 3"], Bool[Tensor, "n views patch"]]:
+) -> tuple[Float[Tensor, "n views patch c"], Bool[Tensor, "n views patch"]]:
     """Colours of the patch round each pixel as the sources see its plane, and where that is within a source.
 
     A pixel counts when it falls in front of the camera and at least `half` pixels inside the picture.

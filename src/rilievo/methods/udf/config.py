@@ -52,6 +52,10 @@ class UdfLosses:
     """Directions away from it there."""
     far: Schedule = Constant(0.0)
     """Distances to it anywhere."""
+    pull: Schedule = Constant(0.0)
+    """Points pulled by the field arrive at Gaussians, every one of them, where they are now (GaussianUDF, eq. 6)."""
+    discs: Schedule = Constant(0.0)
+    """Heights over the discs of Gaussians, which it moves, too (GaussianUDF, eq. 7)."""
     depth: Schedule = Constant(0.0)
     """Where rays end: there where the Gaussians do now."""
     normal: Schedule = Constant(0.0)
@@ -185,6 +189,26 @@ class GaussiansConfig:
 
 
 @dataclass(frozen=True)
+class PullConfig:
+    """Points of a step at which losses to the Gaussians themselves are taken; lengths in region radii."""
+
+    close_points: int = 5000
+    """Pulled from close to Gaussians."""
+    close_spread: float = 0.02
+    """Deviation of these."""
+    wide_points: int = 2000
+    """Pulled from farther away."""
+    wide_spread: float = 0.0
+    """Deviation of these; 0 for points anywhere in the region."""
+    discs: int = 500
+    """Gaussians over whose discs heights are taken; the large among them twice."""
+    points_each: int = 10
+    """Points on each disc."""
+    height: float = 0.02
+    """Greatest height over a disc."""
+
+
+@dataclass(frozen=True)
 class UdfConfig:
     """An unsigned distance field in the unit ball, its colours, and what lies behind."""
 
@@ -260,6 +284,8 @@ class UdfConfig:
     """Points at which distances to it are."""
     projected: int = 4096
     """Gaussians of a step that are asked to lie on the surface."""
+    pull: PullConfig = PullConfig()
+    """Where the losses `pull` and `discs` are taken."""
     gaussians: GaussiansConfig = GaussiansConfig()
     """The second witness."""
 

@@ -3,6 +3,7 @@
 What the field is taught by the Gaussians, each with a weight of its own in `UdfLosses`:
 
 * near, below, direction, far: distances to the points that they agreed on when they were trained (`guide`);
+* pull, discs: to all of them, where they are now, as published (`discs`);
 * depth, normal: at the pixels of the batch, where the Gaussians see the surface now and how it is turned there, as far
   as they are opaque and the two do not contradict each other altogether.
 
@@ -26,9 +27,12 @@ from rilievo.renderers.planar_splat import planes_at_pixels
 from rilievo.renderers.udf_surface import UnsignedRender
 
 from .config import UdfConfig
+from .discs import disc_error, drawn_discs, far_error, pulled_points, within
 from .guide import SurfaceGuide, Taught
 from .witness_module import WitnessModule
 
+REGION = 1.0
+"""Half side of the box in which Gaussians are listened to, in region radii."""
 UNCERTAIN = 0.002
 """Distance, in region radii, up to which seen points do not tell the two sides of a surface apart."""
 CONTRADICTION = 0.05
@@ -75,6 +79,22 @@ class Coupling(nn.Module):
         if weights.far(step):
             taught = own(self.guide.anywhere(self.config.far_points, generator))
             values["far"] = height_error(field.raw(taught.points), taught.distance)
+        return values | self._by_all(field, step, part=part, parts=parts)
+
+    def _by_all(self, field: UdfField, step: int, *, part: int, parts: int) -> dict[str, Float[Tensor, "_"]]:
+        """What every Gaussian in the region teaches, where it is now."""
+        weights, pull = self.config.losses, self.config.pull
+        if not (weights.pull(step) or weights.discs(step)):
+            return {}
+        generator = torch.Generator().manual_seed(step_seed(self.config.fit.seed + 7, step))
+        cloud = within(self.witness.model.cloud, REGION)
+        values: dict[str, Tensor] = {}
+        if len(cloud) and weights.pull(step):
+            points = pulled_points(cloud.means, pull, REGION, generator)
+            values["pull"] = far_error(field, points[part::parts], cloud.means)[0][None]
+        if len(cloud) and weights.discs(step):
+            chosen = drawn_discs(cloud, pull.discs, generator)[part::parts]
+            values["discs"] = disc_error(field, cloud[chosen], pull, generator)
         return values
 
     def compared(self, batch: PatchBatch, surface: UnsignedRender, step: int) -> dict[str, Float[Tensor, "r"]]:

@@ -17,6 +17,7 @@ from rilievo.engine.patch_sampler import PatchBatch, PatchSampler
 from rilievo.engine.ray_module import RayModule
 from rilievo.engine.ray_sampler import RayBatch, step_seed
 from rilievo.engine.view_sampler import ViewSampler
+from rilievo.errors import clear
 from rilievo.losses.patch import PatchDifference, patch_difference, trimmed_mean
 from rilievo.renderers.udf_patches import PatchTarget
 from rilievo.renderers.udf_surface import UnsignedRender
@@ -44,6 +45,7 @@ class UdfModule(RayModule):
         self.coupling = coupling
         self.others: OtherViews | None = None
         if looks_elsewhere(config):
+            check_pinholes(scene)
             sampler = ViewSampler(scene, random_background=False, seed=config.fit.seed)
             self.others = OtherViews(sampler.pictures, config.sources)
         if coupling is not None or self.others is not None:  # whose pixels are those of one view at a step
@@ -146,6 +148,20 @@ class UdfModule(RayModule):
         generator = torch.Generator().manual_seed(step_seed(self.config.fit.seed + 2, step))
         points = torch.rand(count, 3, generator=generator)[self.global_rank :: self.trainer.world_size] * 2 - 1
         return torch.cat([on_rays, self.model.geometry(points.to(on_rays) * RADIUS).gradient])
+
+
+def check_pinholes(scene: Scene) -> None:
+    """Raises `UserError` where a training photo bends lines: its patches are no patches of a straightened photo."""
+    views = list(scene.train_views)
+    cameras = scene.cameras[views]
+    bent = (cameras.distortion != 0).any(-1) | cameras.fisheye | (cameras.K[:, 0, 1] != 0)
+    if bool(bent.any()):
+        raise clear(
+            "photos whose patches are compared",
+            expected="pinhole cameras, without distortion or skew",
+            got=f"{int(bent.sum())} of {len(views)} training views with one",
+            do="undistort them first, or use --preset fast, which compares no patches of the field",
+        )
 
 
 def looks_elsewhere(config: UdfConfig) -> bool:

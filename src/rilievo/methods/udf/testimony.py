@@ -24,8 +24,9 @@ def coupled_gaussians(config: UdfConfig, scene: Scene, workspace: Workspace) -> 
 
     Raises `UserError` where they do not agree on any surface.
     """
-    witness = WitnessModule(config, scene)
-    fit(witness, scene, witness.config.fit, Workspace(workspace.folder / FOLDER))
+    own = Workspace(workspace.folder / FOLDER)
+    witness = WitnessModule(config, scene, resumed=own.latest_checkpoint() is not None)
+    fit(witness, scene, witness.config.fit, own)
     witness.trainer = None  # which has done its part, and cannot be sent to other processes
     witness.model.set_step(witness.config.fit.steps)
     lift = config.gaussians.lift

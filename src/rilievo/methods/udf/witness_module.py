@@ -29,7 +29,7 @@ from rilievo.renderers.planar_splat import PlanarRender, normals_of_depth
 from .config import GaussianLosses, UdfConfig
 from .other_views import OtherViews
 from .witness import WitnessModel
-from .witness_start import first_discs
+from .witness_start import first_discs, one_disc
 
 OPAQUE = 0.5
 """Opacity from which on a pixel's plane is compared with other photographs."""
@@ -54,11 +54,13 @@ class WitnessModule(GaussianModule):
 
     model: WitnessModel
 
-    def __init__(self, config: UdfConfig, scene: Scene) -> None:
+    def __init__(self, config: UdfConfig, scene: Scene, *, resumed: bool = False) -> None:
+        """With `resumed` no start is searched for: a checkpoint's Gaussians will take its place."""
         settings = config.gaussians
         sampler = ViewSampler(scene, random_background=True, seed=config.fit.seed)
         others = OtherViews(sampler.pictures, settings.sources)
-        model = WitnessModel(settings, first_discs(settings, sampler, others, config.fit.seed))
+        start = one_disc(settings) if resumed else first_discs(settings, sampler, others, config.fit.seed)
+        model = WitnessModel(settings, start)
         course = WitnessCourse(
             fit=witness_fit(config),
             losses=settings.losses,

@@ -41,6 +41,12 @@ def first_discs(config: GaussiansConfig, sampler: ViewSampler, others: OtherView
     return flat_cloud(points, agreed.rgb[kept], normals[kept], radii, config.sh_degree, config.opacity)
 
 
+def one_disc(config: GaussiansConfig) -> GaussianCloud:
+    """A disc of no meaning, whose tensors have the shapes of the others."""
+    ahead = torch.tensor([[0.0, 0.0, 1.0]])
+    return flat_cloud(torch.zeros(1, 3), torch.zeros(1, 3), ahead, torch.ones(1), config.sh_degree, config.opacity)
+
+
 def refined(
     agreed: AgreedPoints, others: OtherViews, config: GaussiansConfig, generator: torch.Generator
 ) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"], Float[Tensor, "n"]]:

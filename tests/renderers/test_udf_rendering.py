@@ -10,7 +10,7 @@ from rilievo.fields.encoding import CompositeEncoding
 from rilievo.fields.frequency import FrequencyEncoding
 from rilievo.fields.skip_mlp import SkipMLP
 from rilievo.fields.udf import UdfField
-from rilievo.renderers.alpha import alpha_from_sdf
+from rilievo.renderers.alpha import alpha_from_sdf, annealed_cos
 from rilievo.renderers.udf_alpha import (
     alpha_from_udf,
     continuous_alpha,
@@ -104,6 +104,17 @@ def test_published_opacities(published, case):
     close(weights, published[core + "weights"])
     depth = (weights[:, :samples] * published[core + "mid_z_vals"]).sum(1, keepdim=True)
     close(depth, published[core + "depth"])
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("name", "opacity"), [("numerical", alpha_from_sdf), ("theorical", continuous_alpha)])
+@pytest.mark.parametrize("anneal", [None, 0.0, 0.3, 1.0])
+def test_published_opacity_of_a_signed_distance(published, name, opacity, anneal):
+    given = f"sdf2alpha/{name}/"
+    sdf, cos, dt = (published[given + k][:, 0] for k in ("sdf", "true_cos", "dists"))
+    inv_s = torch.tensor(published.number(given + "inv_s"))
+    fall = cos if anneal is None else annealed_cos(cos, anneal)
+    close(opacity(sdf, fall, dt, inv_s), published[f"{given}alpha_anneal_{anneal}"][:, 0])
 
 
 @pytest.mark.golden

@@ -1,8 +1,9 @@
 """How good a run of `modgs` is on a clip with ground truth, and how good others are that see the same frames.
 
 * pictures: PSNR on held-out views, over the whole picture and over what moves where masks of them say so, beside a run
-  of `splat` (`--splat RUN`) and a depth warp: each held-out view is drawn from the one frame of its moment, whose
-  pixels are taken to their aligned monocular depth; holes show the nearest pixel;
+  of `splat` (`--splat RUN`; again with its holes filled as `modgs` fills its own) and a depth warp: each held-out view
+  is drawn from the one frame of its moment, whose pixels are taken to their aligned monocular depth; holes show the
+  nearest pixel;
 * tracks: the capture's `tracks.npz` (points [t, n, 3], visible [t, n], label [n]; 0 stands still). A point is asked for
   where it is first visible, and compared in all other frames in which it is visible. Errors are shares of the diagonal
   of the box around all points.
@@ -25,6 +26,7 @@ from rilievo.engine.run import Run, open_run
 from rilievo.geometry import sim3
 from rilievo.io.image import write_image
 from rilievo.methods.modgs.clip import read_clip
+from rilievo.methods.modgs.holes import filled
 from rilievo.methods.modgs.motion_file import FILE, load_stage
 from rilievo.methods.modgs.stage1 import build_motion
 from rilievo.metrics.image import psnr
@@ -75,8 +77,14 @@ def warped(run: Run) -> dict[int, Float[Tensor, "h w 3"]]:
     return found
 
 
-def rendered(run: Run) -> dict[int, Float[Tensor, "h w 3"]]:
-    return {view: run.model.render(run.scene.cameras, view).rgb.cpu() for view in run.scene.test_views}
+def rendered(run: Run, *, fill: bool = False) -> dict[int, Float[Tensor, "h w 3"]]:
+    """Held-out views; with `fill`, what is white where nothing is covered becomes like what is around it."""
+    found = {}
+    for view in run.scene.test_views:
+        seen = run.model.render(run.scene.cameras, view)
+        rgb, opacity = seen.rgb.cpu(), seen.opacity.cpu()
+        found[view] = filled(rgb - (1 - opacity[..., None]), opacity).clamp(0, 1) if fill else rgb
+    return found
 
 
 def report_pictures(name: str, scene: Scene, pictures: dict[int, Float[Tensor, "h w 3"]], folder: Path | None) -> None:
@@ -141,6 +149,7 @@ def main() -> None:
     if options.splat is not None:
         other = open_run(options.splat)
         report_pictures("splat", other.scene, rendered(other), options.pictures)
+        report_pictures("filled", other.scene, rendered(other, fill=True), options.pictures)
     if not options.no_warp:
         report_pictures("warp", run.scene, warped(run), options.pictures)
 

@@ -106,7 +106,7 @@ FAST = NeroShapeConfig(
         occupancy=OccupancyConfig(resolution=64, threshold=0.01),
     ),
 )
-"""Small grids and networks: ten minutes to a quarter of an hour on two CPU cores."""
+"""Small grids and networks: a third of an hour on two CPU cores."""
 
 SMOKE = replace(
     FAST,

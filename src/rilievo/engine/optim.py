@@ -8,6 +8,7 @@ which the published runs leave on for every part, the surface's sharpness includ
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,12 +34,12 @@ def adamw(
     one group, so that nothing is left untrained by a forgotten name: raises ValueError otherwise. `weight_decay` may
     be given by name.
     """
-    groups = []
+    groups: list[dict[str, Any]] = []
     for name, rate in learning_rates.items():
         decay = weight_decay if isinstance(weight_decay, float) else weight_decay.get(name, WEIGHT_DECAY)
         parameters = [p for p in model.get_submodule(name).parameters() if p.requires_grad]
         groups.append({"params": parameters, "name": name, "lr": rate, "weight_decay": decay})
-    _check_partition(model, [p for group in groups for p in group["params"]])  # type: ignore[attr-defined]
+    _check_partition(model, [p for group in groups for p in group["params"]])
     return AdamW(groups, betas=betas, eps=eps, fused=True)
 
 

@@ -42,7 +42,7 @@ class Run:
                 str(self.workspace.folder), expected="a checkpoint", got="none yet", do="fit it first, or --resume it"
             )
         model = self.method.load(self.config, self.scene, checkpoint)
-        return model.to(accelerator(self.device))  # type: ignore[attr-defined]
+        return model.to(accelerator(self.device))  # type: ignore[attr-defined]  # each is a torch module, too
 
 
 def open_run(folder: str | Path, device: str = "auto") -> Run:

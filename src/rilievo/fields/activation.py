@@ -41,7 +41,7 @@ def trunc_exp(x: Tensor) -> Tensor:
     """exp(x) whose gradient is g·exp(min(x, 15)), so that one huge density does not end a training run
     (instant-ngp).
     """
-    return _TruncExp.apply(x)  # type: ignore[no-untyped-call]
+    return _TruncExp.apply(x)  # type: ignore[no-untyped-call]  # torch's `apply` has no types
 
 
 def identity(x: Tensor) -> Tensor:

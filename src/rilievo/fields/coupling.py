@@ -48,7 +48,7 @@ class LeakyMLP(nn.Module):
         self.layers = nn.ModuleList(uniform_linear(a, b, 1 / math.sqrt(a), generator) for a, b in pairwise(sizes))
 
     def forward(self, x: Float[Tensor, "*n in"]) -> Float[Tensor, "*n out"]:
-        return after_first(self, linear(self.layers[0], x))  # type: ignore[arg-type]
+        return after_first(self, linear(self.layers[0], x))  # type: ignore[arg-type]  # from a ModuleList
 
 
 class CouplingLayer(nn.Module):
@@ -97,8 +97,9 @@ class CouplingLayer(nn.Module):
         weight, bias = first.weight, first.bias
         encoded = torch.cat((at, octaves(at, self.frequencies)), dim=-1)
         projected = F.leaky_relu_(linear(self.projection, encoded), SLOPE)
-        shared = F.linear(code, weight[:, : self.code_dim], bias)  # type: ignore[arg-type, index]
-        return after_first(self.steering, F.linear(projected, weight[:, self.code_dim :]).add_(shared))  # type: ignore[index]
+        shared = F.linear(code, weight[:, : self.code_dim], bias)  # type: ignore[arg-type, index]  # from a ModuleList
+        own = F.linear(projected, weight[:, self.code_dim :])  # type: ignore[index]  # from a ModuleList
+        return after_first(self.steering, own.add_(shared))
 
     def _with_moved(self, x: Tensor, moved: Tensor) -> Tensor:
         columns = list(x.unbind(-1))
@@ -116,5 +117,5 @@ def after_first(mlp: LeakyMLP, z: Float[Tensor, "*n hidden"]) -> Float[Tensor, "
     Activations replace what they act on: the sign, which is all their gradient needs, survives.
     """
     for layer in mlp.layers[1:]:
-        z = linear(layer, F.leaky_relu_(z, SLOPE))  # type: ignore[arg-type]
+        z = linear(layer, F.leaky_relu_(z, SLOPE))  # type: ignore[arg-type]  # a ModuleList does not say what it holds
     return z

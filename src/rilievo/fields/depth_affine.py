@@ -47,8 +47,8 @@ class DepthAffine(nn.Module):
         z = torch.cat((waves, times[:, None, None].expand(*depth.shape, 1), depth[..., None]), dim=-1)
         *hidden, last = self.layers
         for layer in hidden:
-            z = F.relu_(F.linear(z, layer.weight, layer.bias))  # type: ignore[arg-type]
-        return F.linear(z, last.weight, last.bias)  # type: ignore[arg-type]
+            z = F.relu_(F.linear(z, layer.weight, layer.bias))  # type: ignore[arg-type]  # from a ModuleList
+        return F.linear(z, last.weight, last.bias)  # type: ignore[arg-type]  # a ModuleList does not say what it holds
 
     def to_canonical(self, x: Float[Tensor, "b n 3"], times: Float[Tensor, "b"]) -> Float[Tensor, "b n 3"]:
         angle, log_x, shift_x, log_y, shift_y = self.theta(x, times).unbind(-1)

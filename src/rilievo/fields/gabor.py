@@ -69,7 +69,7 @@ class GaborNet(nn.Module):
         first, *others = self.filters
         z = first(times)
         for gabor, linear in zip(others, self.linears):
-            z = gabor(times) * F.linear(z, linear.weight, linear.bias)  # type: ignore[arg-type]
+            z = gabor(times) * F.linear(z, linear.weight, linear.bias)  # type: ignore[arg-type]  # from a ModuleList
         return F.linear(z, self.output.weight, self.output.bias)
 
 

@@ -77,6 +77,16 @@ class PublishedShape:
 
 
 @dataclass(frozen=True)
+class PublishedBackground:
+    """The published background: a network of all of space beyond the unit ball."""
+
+    network: MlpConfig = MlpConfig(width=256, hidden=8)
+    """Layers of its trunk."""
+    samples: int = 32
+    """Samples on each ray."""
+
+
+@dataclass(frozen=True)
 class UpsamplingConfig:
     """Samples along a ray, even ones first and more where these find the surface."""
 
@@ -186,6 +196,8 @@ class GaussiansConfig:
     """Other pictures in which they are looked for; the better half of them counts."""
     lift: LiftConfig = LiftConfig()
     """From their depth pictures to points."""
+    every: int = 4
+    """Steps of the field from one step of theirs to the next, once both learn; 0 for no more of theirs."""
 
 
 @dataclass(frozen=True)
@@ -272,8 +284,12 @@ class UdfConfig:
     """What is behind the region: a learned volume, or one colour; auto learns it where no object masks cut it away."""
     background_color: Literal["random", "white"] = "random"
     """The colour, during training, behind objects that were cut out."""
+    outside_kind: Literal["grid", "published"] = "grid"
+    """The learned background: a hash grid and small networks, `outside`; or the published network, `beyond`."""
     outside: BackgroundConfig = BackgroundConfig()
-    """The learned background."""
+    """The former."""
+    beyond: PublishedBackground = PublishedBackground()
+    """The latter."""
     half_patch: int = 5
     """Half side of the patches that losses compare, in pixels."""
     sources: int = 10
@@ -307,6 +323,7 @@ PAPER = UdfConfig(
     rates="published",
     color=MlpConfig(width=128, hidden=4),
     unit_slope=False,
+    outside_kind="published",
     cos_anneal_steps=25000,
     gaussians=GaussiansConfig(use="off"),
 )

@@ -133,7 +133,10 @@ class Coupling(nn.Module):
     def photographed(self, field: UdfField, step: int) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, "_"]]]:
         """What the Gaussians are to learn at a step: their own sum of losses, and how far off the zero set they are."""
         witness, last = self.witness, self.witness.config.fit.steps
-        batch = witness.sampler.batch(last + step, device=self.witness.device)
+        every = self.config.gaussians.every
+        if not every or step % every:  # zeros and not nothing: processes wait for a gradient of every parameter
+            return sum((0 * p.sum() for p in witness.parameters()), torch.zeros((), device=witness.device)), {}
+        batch = witness.sampler.batch(last + step, device=witness.device)
         out = witness.render_batch(batch)
         own = sum(
             (witness.weight(name, last) * values.mean() for name, values in witness.losses(batch, out, last).items()),

@@ -22,6 +22,7 @@ from rilievo.fields.encoding import CompositeEncoding
 from rilievo.fields.frequency import FrequencyEncoding
 from rilievo.fields.mlp import MLP
 from rilievo.fields.radiance import RadianceField
+from rilievo.fields.radiance_volume import RadianceVolume
 from rilievo.fields.skip_mlp import SkipMLP
 from rilievo.fields.udf import Sharpness, UdfField, UdfKind
 from rilievo.fields.udf_color import BlendingRadiance
@@ -39,6 +40,7 @@ from rilievo.renderers.udf_upsampling import UpsamplingKind, packed, upsampled
 from rilievo.renderers.volume import VolumeRender
 
 from .config import UdfConfig
+from .outside import InvertedSphereVolume
 
 RADIUS = 1.0
 """Of the region of interest, in the normalised world."""
@@ -78,7 +80,7 @@ class UdfModel(RayModel):
         self.sharpness = Sharpness(config.sharpness, config.crossing_sharpness)
         self.occupancy = build.occupancy_grid(config.occupancy)
         self.step_length = self.finest_step = uniform_step(RADIUS, config.samples_per_ray)
-        self.outside = build.background(config.outside, RADIUS, generator) if learns_background(config, scene) else None
+        self.outside = _outside(config, generator) if learns_background(config, scene) else None
         self.step = 0
 
     def set_step(self, step: int) -> None:
@@ -109,8 +111,7 @@ class UdfModel(RayModel):
         n_samples, background = len(samples), None
         shown = behind.expand_as(surface.rgb)
         if self.outside is not None:
-            start = torch.where(hit, far, self.config.outside.near)
-            through = self.outside.march(rays, start, torch.full_like(start, self.config.outside.far), jitter)
+            through = self._beyond(rays, torch.where(hit, far, self.config.outside.near), jitter)
             background = self.outside(rays, through)
             shown = background.rgb + behind * (1 - background.opacity[:, None])
             n_samples += len(through)
@@ -177,6 +178,13 @@ class UdfModel(RayModel):
             step=self.step_length,
             jitter=jitter,
         )
+
+    def _beyond(self, rays: Rays, start: Float[Tensor, "r"], jitter: Float[Tensor, "r"] | None) -> PackedSamples:
+        """Intervals of the learned background."""
+        assert self.outside is not None
+        if isinstance(self.outside, InvertedSphereVolume):
+            return self.outside.march(rays, start, jitter)
+        return self.outside.march(rays, start, torch.full_like(start, self.config.outside.far), jitter)
 
     @torch.no_grad()
     def _upsample(
@@ -285,6 +293,12 @@ def _texture(config: UdfConfig, generator: torch.Generator) -> RadianceField | B
     return BlendingRadiance(
         config.published.features, width=config.color.width, hidden_layers=config.color.hidden, generator=generator
     )
+
+
+def _outside(config: UdfConfig, generator: torch.Generator) -> RadianceVolume | InvertedSphereVolume:
+    if config.outside_kind == "grid":
+        return build.background(config.outside, RADIUS, generator)
+    return InvertedSphereVolume(config.beyond, 2 * RADIUS / config.upsampling.even, generator)
 
 
 def learns_background(config: UdfConfig, scene: Scene) -> bool:

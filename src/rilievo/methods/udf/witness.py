@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from rilievo.cameras.camera import Cameras
 from rilievo.engine.gaussian_module import GaussianModel
 from rilievo.engine.method import Rendering
 from rilievo.engine.render import HIT
 from rilievo.engine.view_render import through_lens
-from rilievo.fields.spherical_harmonics import SphericalHarmonics
 from rilievo.gaussians.cloud import GaussianCloud
 from rilievo.gaussians.rows import Gaussians
 from rilievo.renderers.planar_splat import PlanarRender, flat, render_planes
@@ -29,15 +27,9 @@ class WitnessModel(GaussianModel):
     """Flat Gaussians in the normalised world."""
 
     def __init__(self, config: GaussiansConfig, cloud: GaussianCloud) -> None:
-        super().__init__()
+        super().__init__(config.sh_degree, config.sh_every)
         self.config = config
         self.gaussians = Gaussians(cloud)
-        self.harmonics = nn.ModuleList(SphericalHarmonics(degree + 1) for degree in range(config.sh_degree + 1))
-        self.degree = 0
-
-    def set_step(self, step: int) -> None:
-        """Bands of colour come into use one by one."""
-        self.degree = min(self.config.sh_degree, step // self.config.sh_every)
 
     @property
     def cloud(self) -> GaussianCloud:
@@ -48,13 +40,10 @@ class WitnessModel(GaussianModel):
         """What a pinhole camera, alone in its batch, sees."""
         cloud = self.cloud
         device = cloud.means.device
-        directions = F.normalize(cloud.means - camera.centers[0].to(cloud.means), dim=-1)
-        basis = self.harmonics[self.degree](directions)
-        rgb = 0.5 + (basis[..., None] * cloud.sh[:, : basis.shape[1]]).sum(1)
         width, height = camera.sizes_px[0].tolist()
         return render_planes(
             cloud,
-            rgb.clamp_min(0),
+            self.colors(cloud, camera.centers[0].to(device, torch.float32)),
             camera.cam_from_world[0].to(device),
             camera.K[0].to(device),
             (width, height),

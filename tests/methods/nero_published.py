@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import torch
+from tests.fields.published_nerf import published_nerf
 from tests.shading.shipped_table import shipped_table
 from torch.nn.functional import normalize
 
@@ -16,7 +17,6 @@ from rilievo.fields.skip_mlp import SkipMLP
 from rilievo.losses import glossy
 from rilievo.methods.nero_shape.dense import DenseRender, render_dense
 from rilievo.methods.nero_shape.maps import SurfaceMaps, surface_maps
-from rilievo.methods.nero_shape.outside import InvertedSphereNerf
 from rilievo.renderers.occlusion import counts_for_occlusion, find_crossings
 from rilievo.shading.appearance import shade
 from rilievo.shading.brdf import Material
@@ -47,7 +47,7 @@ class Published:
             for name in sorted({k.split(".")[1] for k in self.stored if k.startswith("color_network.")})
         }
         self.variance = self.stored["deviation_network.variance"].clone().requires_grad_()
-        self.outside = self._outside()
+        self.outside, self.outside_names = published_nerf(self.stored, "outer_nerf.")
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self.data[name]
@@ -115,8 +115,7 @@ class Published:
                 _, layer, kind = part.split(".")
                 named[f"color_network.{name}.{2 * int(layer)}.{kind}"] = value
         outside = dict(self.outside.named_parameters())
-        for ours, theirs in self._outside_names(self.outside).items():
-            named |= {f"outer_nerf.{theirs}.{kind}": outside[f"{ours}.{kind}"] for kind in ("weight", "bias")}
+        named |= {f"outer_nerf.{theirs}": outside[ours] for ours, theirs in self.outside_names.items()}
         return named
 
     def occlusion(self, out: DenseRender) -> torch.Tensor:
@@ -142,23 +141,3 @@ class Published:
             }
         )
         return mlp
-
-    def _outside(self) -> InvertedSphereNerf:
-        nerf = InvertedSphereNerf()
-        nerf.load_state_dict(
-            {
-                f"{ours}.{part}": self.stored[f"outer_nerf.{theirs}.{part}"]
-                for ours, theirs in self._outside_names(nerf).items()
-                for part in ("weight", "bias")
-            }
-        )
-        return nerf
-
-    @staticmethod
-    def _outside_names(nerf: InvertedSphereNerf) -> dict[str, str]:
-        return {f"trunk.{k}": f"pts_linears.{k}" for k in range(len(nerf.trunk))} | {
-            "feature": "feature_linear",
-            "density": "alpha_linear",
-            "view": "views_linears.0",
-            "color": "rgb_linear",
-        }

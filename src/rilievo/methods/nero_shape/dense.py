@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rilievo.fields.inverted_sphere import InvertedSphereNerf, distances_beyond, inverted
 from rilievo.ops.ray_weights import accumulate, weights_from_alpha
 from rilievo.renderers.alpha import GUARD, alpha_from_sdf, annealed_cos
 from rilievo.renderers.occlusion import LevelFn, inverse_cdf
 from rilievo.renderers.surface import SdfFn
 from rilievo.shading.appearance import Appearance
 
-from .outside import InvertedSphereNerf, density_alpha
+from .outside import density_alpha, light_color
 from .render import ShadeFn
 
 STEEPEST = 1e3
@@ -51,8 +52,7 @@ def sample_ray(
         t, order = both.sort(dim=-1)
         if i + 1 < rounds:
             sdf = torch.cat([sdf, _along(sdf_fn, origins, directions, new)], -1).gather(-1, order)
-    inverse = torch.linspace(1e-3, 1 - 1 / (beyond + 1), beyond, dtype=near.dtype, device=near.device).flip(0)
-    return torch.cat([t, far / inverse + 1 / max(beyond, 1)], -1)
+    return torch.cat([t, distances_beyond(far[:, 0], beyond, 1 / max(beyond, 1))], -1)
 
 
 @torch.no_grad()
@@ -128,11 +128,11 @@ def render_dense(
     cos = annealed_cos((heading * gradient).sum(-1), cos_anneal)
     appearance = shade_fn(within, gradient, feature, ray)
     beyond = ~inner
-    raw, far_color = outside(points[beyond], -directions[beyond.nonzero()[:, 0]])
+    raw, light = outside(inverted(points[beyond]), -directions[beyond.nonzero()[:, 0]])
     alpha = points.new_zeros(t.shape).masked_scatter(inner, alpha_from_sdf(sdf, cos, dt[inner], inv_s))
     alpha = alpha.masked_scatter(beyond, density_alpha(raw, dt[beyond]))
     color = torch.zeros_like(points).masked_scatter(inner[..., None], appearance.rgb)
-    color = color.masked_scatter(beyond[..., None], far_color)
+    color = color.masked_scatter(beyond[..., None], light_color(light))
     offsets = _even_offsets(t)
     weights, _ = weights_from_alpha(alpha.flatten(), offsets)
     middle = (t + dt / 2)[..., None]

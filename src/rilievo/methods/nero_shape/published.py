@@ -26,6 +26,7 @@ from rilievo.engine.render import render_rays
 from rilievo.engine.schedules import Cosine, warmup
 from rilievo.fields.encoding import CompositeEncoding, pullback
 from rilievo.fields.frequency import FrequencyEncoding
+from rilievo.fields.inverted_sphere import InvertedSphereNerf
 from rilievo.fields.skip_mlp import SkipMLP
 from rilievo.fields.variance import InverseDeviation
 from rilievo.geometry.mesh import TriMesh
@@ -43,7 +44,6 @@ from rilievo.shading.split_sum import reflectance_table
 from .config import NeroShapeConfig
 from .dense import DenseRender, render_dense, sample_ray
 from .maps import SurfaceMaps, surface_maps
-from .outside import InvertedSphereNerf
 from .render import ShadeFn
 from .texture import GlossyTexture
 

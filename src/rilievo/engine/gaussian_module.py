@@ -11,7 +11,9 @@ from dataclasses import replace
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -20,11 +22,14 @@ from rilievo.engine.ray_model import SteppedModel
 from rilievo.engine.ray_sampler import step_seed
 from rilievo.engine.view_module import ViewConfig, ViewModule
 from rilievo.engine.view_sampler import ViewSampler
+from rilievo.fields.spherical_harmonics import SphericalHarmonics
+from rilievo.gaussians.cloud import GaussianCloud
 from rilievo.gaussians.densify import Densification
 from rilievo.gaussians.relocation import Relocation
 from rilievo.gaussians.rows import Gaussians
 from rilievo.gaussians.settings import DensifyConfig, LogLinear, RatesConfig, RelocationConfig
 from rilievo.gaussians.strategy import Strategy
+from rilievo.ops.gaussian_rasterize import view_colors
 from rilievo.renderers.splat import SplatRender
 
 BETAS, EPS = (0.9, 0.999), 1e-15
@@ -48,9 +53,30 @@ class GaussianConfig(ViewConfig, Protocol):
 
 
 class GaussianModel(SteppedModel):
-    """A model drawn from Gaussians: those of one cloud, or of several that are drawn as one."""
+    """A model drawn from Gaussians: those of one cloud, or of several that are drawn as one. Their colours follow the
+    direction by spherical harmonics, of which bands up to `degree` are in use: 0 at first, and one more every `sh_every`
+    steps.
+    """
 
     gaussians: Gaussians
+
+    def __init__(self, sh_degree: int, sh_every: int) -> None:
+        super().__init__()
+        self.harmonics = nn.ModuleList(SphericalHarmonics(degree + 1) for degree in range(sh_degree + 1))
+        self.sh_every, self.degree = sh_every, 0
+
+    def set_step(self, step: int) -> None:
+        self.degree = min(len(self.harmonics) - 1, step // self.sh_every)
+
+    def colors(self, cloud: GaussianCloud, eye: Float[Tensor, "3"]) -> Float[Tensor, "n 3"]:
+        """sRGB of each Gaussian of a cloud as seen from a point, not below 0 (it may be above 1)."""
+        if cloud.means.device.type == "cpu":
+            return view_colors(cloud.means, eye, cloud.sh_dc, cloud.sh_rest, self.degree)
+        basis = self.harmonics[self.degree](F.normalize(cloud.means - eye.to(cloud.means), dim=-1))
+        rgb = 0.5 + basis[:, :1] * cloud.sh_dc
+        if self.degree:
+            rgb = rgb + (basis[:, 1:, None] * cloud.sh_rest[:, : basis.shape[1] - 1]).sum(1)
+        return rgb.clamp_min(0)
 
     def clouds(self) -> dict[str, Gaussians]:
         """All that are drawn, by the name of their submodule, in the order in which they are drawn."""

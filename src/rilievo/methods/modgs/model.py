@@ -9,9 +9,8 @@ motion does, unless the config says no.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from rilievo.cameras.camera import Cameras
 from rilievo.data.scene import MaskMeaning, Scene
@@ -21,7 +20,6 @@ from rilievo.engine.render import HIT
 from rilievo.engine.view_render import through_lens
 from rilievo.errors import UserError
 from rilievo.fields.motion import InvertibleMotion
-from rilievo.fields.spherical_harmonics import SphericalHarmonics
 from rilievo.gaussians.cloud import GaussianCloud
 from rilievo.gaussians.rows import Gaussians
 from rilievo.geometry.mesh import TriMesh
@@ -53,22 +51,16 @@ class ModgsModel(GaussianModel):
     scale: Tensor
 
     def __init__(self, config: ModgsConfig, scene: Scene, motion: InvertibleMotion, box: UnitBox | None = None) -> None:
-        super().__init__()
+        super().__init__(config.sh_degree, config.sh_every)
         self.config = config
         self.gaussians = Gaussians(GaussianCloud.empty(config.sh_degree))
         self.still = Gaussians(GaussianCloud.empty(config.sh_degree))
         self.motion = motion
         self.register_buffer("center", torch.zeros(3) if box is None else box.center.float())
         self.register_buffer("scale", torch.tensor(1.0 if box is None else box.scale))
-        self.harmonics = nn.ModuleList(SphericalHarmonics(degree + 1) for degree in range(config.sh_degree + 1))
-        self.degree = 0
         self.surrounded = scene.coverage is None or scene.mask_meaning is not MaskMeaning.OBJECT
         poses, times = scene.cameras.world_from_cam, scene.times
         self.moments = Moments(poses[:0], torch.zeros(0)) if times is None else Moments(poses, times)
-
-    def set_step(self, step: int) -> None:
-        """Bands of colour come into use one by one."""
-        self.degree = min(self.config.sh_degree, step // self.config.sh_every)
 
     def clouds(self) -> dict[str, Gaussians]:
         return {"gaussians": self.gaussians, "still": self.still}
@@ -95,7 +87,7 @@ class ModgsModel(GaussianModel):
         """What a pinhole camera, alone in its batch, sees at a time."""
         cloud = self.cloud_at(time)
         eye = camera.centers[0].to(cloud.means.device, torch.float32)
-        return self._draw(cloud, self._colors(cloud, eye), camera, background)
+        return self._draw(cloud, self.colors(cloud, eye), camera, background)
 
     @torch.no_grad()
     def render(self, cameras: Cameras, index: int, time: float | None = None) -> Rendering:
@@ -193,14 +185,6 @@ class ModgsModel(GaussianModel):
             torch.cdist(part, cloud.means[solid]).topk(judges, largest=False).indices for part in points.split(1024)
         ]
         return (solid[torch.cat(nearest)] < count).float().mean(1) >= 0.5
-
-    def _colors(self, cloud: GaussianCloud, eye: Float[Tensor, "3"]) -> Float[Tensor, "n 3"]:
-        """sRGB of each Gaussian as seen from a point, not below 0 (it may be above 1)."""
-        basis = self.harmonics[self.degree](F.normalize(cloud.means - eye, dim=-1))
-        rgb = 0.5 + basis[:, :1] * cloud.sh_dc
-        if self.degree:
-            rgb = rgb + (basis[:, 1:, None] * cloud.sh_rest[:, : basis.shape[1] - 1]).sum(1)
-        return rgb.clamp_min(0)
 
     def _inside(self, x: Tensor) -> Tensor:
         return (x - self.center) * self.scale

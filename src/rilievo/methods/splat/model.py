@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Float64
-from torch import Tensor, nn
+from torch import Tensor
 
 from rilievo.cameras.camera import Cameras
 from rilievo.engine.gaussian_module import GaussianModel
@@ -13,50 +12,31 @@ from rilievo.engine.method import Rendering
 from rilievo.engine.render import HIT
 from rilievo.engine.view_render import through_lens
 from rilievo.errors import UserError
-from rilievo.fields.spherical_harmonics import SphericalHarmonics
 from rilievo.gaussians.cloud import GaussianCloud
 from rilievo.gaussians.motion import transformed
 from rilievo.gaussians.rows import Gaussians
 from rilievo.geometry.mesh import TriMesh
-from rilievo.ops.gaussian_rasterize import view_colors
 from rilievo.renderers.splat import SplatRender, render_splats
 
 from .config import SplatConfig
 
 
 class SplatModel(GaussianModel):
-    """A cloud and how much of its colours is in use."""
+    """A cloud, drawn as it is."""
 
     def __init__(self, config: SplatConfig, cloud: GaussianCloud) -> None:
-        super().__init__()
+        super().__init__(config.sh_degree, config.sh_every)
         self.config = config
         self.gaussians = Gaussians(cloud)
-        self.harmonics = nn.ModuleList(SphericalHarmonics(degree + 1) for degree in range(config.sh_degree + 1))
-        self.degree = 0
-
-    def set_step(self, step: int) -> None:
-        """Bands of colour come into use one by one."""
-        self.degree = min(self.config.sh_degree, step // self.config.sh_every)
-
-    def colors(self, eye: Float[Tensor, "3"]) -> Float[Tensor, "n 3"]:
-        """sRGB of each Gaussian as seen from a point, not below 0 (it may be above 1)."""
-        cloud = self.gaussians.cloud
-        if cloud.means.device.type == "cpu":
-            return view_colors(cloud.means, eye, cloud.sh_dc, cloud.sh_rest, self.degree)
-        directions = F.normalize(cloud.means - eye, dim=-1)
-        basis = self.harmonics[self.degree](directions)
-        rgb = 0.5 + basis[:, :1] * cloud.sh_dc
-        if self.degree:
-            rgb = rgb + (basis[:, 1:, None] * cloud.sh_rest[:, : basis.shape[1] - 1]).sum(1)
-        return rgb.clamp_min(0)
 
     def forward(self, camera: Cameras, background: Float[Tensor, "3"] | None = None) -> SplatRender:
         """What a pinhole camera, alone in its batch, sees."""
-        device = self.gaussians.cloud.means.device
+        cloud = self.gaussians.cloud
+        device = cloud.means.device
         width, height = camera.sizes_px[0].tolist()
         return render_splats(
-            self.gaussians.cloud,
-            self.colors(camera.centers[0].to(device, torch.float32)),
+            cloud,
+            self.colors(cloud, camera.centers[0].to(device, torch.float32)),
             camera.cam_from_world[0].to(device),
             camera.K[0].to(device),
             (width, height),

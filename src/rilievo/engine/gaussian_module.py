@@ -53,9 +53,10 @@ class GaussianConfig(ViewConfig, Protocol):
 
 
 class GaussianModel(SteppedModel):
-    """A model drawn from Gaussians: those of one cloud, or of several that are drawn as one. Their colours follow the
-    direction by spherical harmonics, of which bands up to `degree` are in use: 0 at first, and one more every `sh_every`
-    steps.
+    """A model drawn from Gaussians: those of one cloud, or of several that are drawn as one.
+
+    Their colours follow the direction by spherical harmonics, of which the bands up to `degree` are in use: one at
+    first, and one more every `sh_every` steps.
     """
 
     gaussians: Gaussians

@@ -7,7 +7,7 @@ import trimesh
 from rilievo.errors import UserError
 from rilievo.geometry.mesh import TriMesh
 from rilievo.io.material_glb import write_material_glb
-from rilievo.io.material_maps import MappedMesh, mapped, texel_points
+from rilievo.io.material_maps import MappedMesh, mapped
 from rilievo.io.material_obj import write_material_obj
 from rilievo.shading.color import linear_to_srgb
 
@@ -45,14 +45,6 @@ def test_maps_hold_the_material_of_the_place_they_are_laid_on(tmp_path):
     assert np.abs(surface[:, 2] - metallic[:, 0]).max() < near
 
 
-def test_texels_of_a_square_are_its_grid():
-    vertices = np.array([[0, 0, 5], [4, 0, 5], [4, 4, 5], [0, 4, 5.0]])
-    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]])
-    points, shown = texel_points(vertices, np.array([[0, 1, 2], [0, 2, 3]]), uv, 4)
-    assert shown.all()
-    np.testing.assert_allclose(points[1, 2], [2.5, 1.5, 5])
-
-
 def test_an_obj_names_its_maps_and_keeps_its_axes(tmp_path):
     body: MappedMesh = mapped(ball(), material, size=64)
     write_material_obj(tmp_path / "a.obj", body)
@@ -66,4 +58,4 @@ def test_an_obj_names_its_maps_and_keeps_its_axes(tmp_path):
 
 def test_nothing_cannot_be_unwrapped():
     with pytest.raises(UserError, match="faces"):
-        mapped(TriMesh(np.zeros((0, 3)), np.zeros((0, 3), int)), material)
+        mapped(TriMesh(np.zeros((0, 3)), np.zeros((0, 3), int)), material, 64)

@@ -1,6 +1,7 @@
 """NeRO's second stage learns materials on a given surface; new light falls on them as physics says."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from rilievo.engine.run import open_run
 from rilievo.geometry.mesh import TriMesh
 from rilievo.io.exr import write_exr_rgb
 from rilievo.io.mesh_file import read_mesh, write_mesh
-from rilievo.methods.nero_material.config import PRESETS, NeroMaterialConfig
+from rilievo.methods.nero_material.config import PRESETS, NeroMaterialConfig, TextureConfig
+from rilievo.methods.nero_material.export import write_materials
 from rilievo.methods.nero_material.published import PublishedModel
 from rilievo.methods.nero_material.relight import PlacedLight, outgoing
 from rilievo.methods.nero_material.surface import KnownSurface
@@ -52,7 +54,24 @@ def test_what_is_left_belongs_to_the_surface(learned):
     assert read_environment(folder / "materials" / "light.exr").radiance.isfinite().all()
     body = trimesh.load(folder / "material.glb", force="mesh", process=False)
     assert body.visual.material.metallicRoughnessTexture is not None
-    np.testing.assert_allclose(np.ptp(body.vertices[:, 1]), np.ptp(mesh.vertices[:, 2]), rtol=1e-4)  # y is up there
+    np.testing.assert_allclose(np.ptp(body.vertices[:, 1]), np.ptp(mesh.vertices[:, 2]), rtol=1e-2)  # y is up there
+
+
+def test_other_programs_get_fewer_faces_and_a_normal_map_or_the_whole_surface_and_none(learned, tmp_path):
+    folder, texture = learned.workspace.folder, learned.model.config.texture
+    mesh = read_mesh(folder / "surface.ply")
+    body = trimesh.load(folder / "material.glb", force="mesh", process=False)
+    assert len(body.faces) == pytest.approx(texture.faces, rel=0.05)
+    assert len(body.faces) < len(mesh.faces) / 2
+    assert body.visual.material.normalTexture.size == (texture.size, texture.size)
+    model = learned.model
+    config, model.config = model.config, replace(model.config, texture=TextureConfig(size=64, faces=0))
+    write_materials(tmp_path, model, learned.scene)
+    model.config = config
+    whole = trimesh.load(tmp_path / "material.glb", force="mesh", process=False)
+    assert len(whole.faces) == len(mesh.faces)
+    assert whole.visual.material.normalTexture is None
+    assert not (tmp_path / "material_normal.png").exists()
 
 
 def test_pictures_under_new_light_are_written(learned, tmp_path):
@@ -79,6 +98,10 @@ def test_mistakes_are_told(capture, given, learned, fit, tmp_path, capsys):
     assert "faces" in capsys.readouterr().err
     assert main([*command, "--mesh", str(tmp_path / "none.ply")]) == 2
     assert "nothing there" in capsys.readouterr().err
+    for flags in (["--texture.faces", "-1"], ["--texture.faces", "5"], ["--texture.size", "0"]):
+        with pytest.raises(SystemExit, match="2"):
+            main([*command, "--mesh", str(given), *flags])
+        assert flags[0] in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "far").exists()
     write_exr_rgb(tmp_path / "light.exr", np.ones((8, 16, 3), np.float32))

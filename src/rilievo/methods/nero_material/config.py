@@ -8,6 +8,7 @@ from typing import Literal
 
 from rilievo.engine.schedules import Constant, Ramp, Schedule
 from rilievo.engine.settings import FitConfig, HashGridConfig, MlpConfig, OccupancyConfig, OptimConfig
+from rilievo.errors import clear
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,23 @@ class NeroMaterialLosses:
     """Neither metal nor not."""
     saturated: Schedule = Ramp(1e-3, 0.0, end_step=500)
     """Metallic and roughness so near to 0 or 1 that they would learn no more; at the start."""
+
+
+@dataclass(frozen=True)
+class TextureConfig:
+    """The mesh with maps of its material, for other programs."""
+
+    size: int = 1024
+    """Side of the maps in pixels."""
+    faces: int = 40_000
+    """Faces of that mesh; a normal map has what they leave out. With 0, or where the surface has no more, it is the
+    whole surface, without a normal map."""
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.size <= 16384:
+            raise clear("--texture.size", expected="16 to 16384", got=str(self.size), do="1024 is usual")
+        if self.faces != 0 and self.faces < 100:
+            raise clear("--texture.faces", expected="0 or at least 100", got=str(self.faces), do="40000 is usual")
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,8 @@ class NeroMaterialConfig:
     """How far along the surface materials are compared, in region radii."""
     light_rate: float = 1e-2
     """Learning rate of the light."""
+    texture: TextureConfig = TextureConfig()
+    """The mesh that other programs open."""
 
     @property
     def background_color(self) -> Literal["white"]:
@@ -98,6 +118,7 @@ SMOKE = replace(
     degree=3,
     directions=16,
     render_directions=16,
+    texture=TextureConfig(size=128, faces=1000),
 )
 """Seconds; for tests."""
 

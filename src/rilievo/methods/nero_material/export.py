@@ -4,10 +4,11 @@
     materials/metallic.npy     [vertices, 1]
     materials/roughness.npy    [vertices, 1], the square root of GGX's α
     materials/light.exr        what surrounds the object, in the capture's axes, z up (`shading.environment`)
-    material.glb               a mesh with maps of base colour, metallic and roughness, y up as glTF has it
+    material.glb               a mesh with maps of base colour, metallic, roughness and normals, y up as glTF has it
     material.obj, .mtl, .png   the same for programs that read no GLB, in the capture's axes
 
-All belong to surface.ply, in the capture's frame.
+All belong to surface.ply, in the capture's frame. The textured mesh has fewer faces than that (`texture.faces`); the
+normal map has what they leave out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from rilievo.io.atomic import replacing
 from rilievo.io.material_glb import write_material_glb
 from rilievo.io.material_maps import mapped
 from rilievo.io.material_obj import write_material_obj
+from rilievo.meshing.decimation import decimated
+from rilievo.meshing.relief import Relief
 from rilievo.shading.environment import Environment, texel_directions, write_environment
 
 from .model import NeroMaterialModel
@@ -48,6 +51,9 @@ def write_materials(folder: Path, model: NeroMaterialModel, scene: Scene) -> Non
             there = model.material(torch.from_numpy(points).to(material.albedo))
         return there.albedo.cpu().numpy(), there.metallic.cpu().numpy(), there.roughness.cpu().numpy()
 
-    body = mapped(model.surface.mesh, look_up).moved(scene.capture_from_world.numpy())
+    fine, texture = model.surface.mesh, model.config.texture
+    coarse = decimated(fine, texture.faces) if texture.faces > 0 else fine
+    relief = None if coarse is fine else Relief(fine, coarse)
+    body = mapped(coarse, look_up, texture.size, relief).moved(scene.capture_from_world.numpy())
     write_material_glb(folder / "material.glb", body)
     write_material_obj(folder / "material.obj", body)

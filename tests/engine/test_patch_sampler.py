@@ -1,6 +1,7 @@
 """Batches with patches: the pixels they name are the ones they show."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -100,6 +101,37 @@ def test_published_rays_of_pixels(golden, name, dtu, monkeypatch):
     assert torch.equal(on_object, given["rays"][:, 9] > 0)
     colors = given["rays"][:, 6:9].flip(-1) * 256 / 255
     torch.testing.assert_close(batch.rgb[on_object], colors[on_object], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.golden
+def test_published_rays_of_random_pixels(golden, dtu):
+    """Published pixels and principal points are both counted from a pixel's centre, which cancels."""
+    arrays = np.load(golden / "udf_patch.npz")
+    given = {k.removeprefix("random_rays/"): torch.from_numpy(arrays[k]) for k in arrays.files if "random_rays/" in k}
+    pixels = torch.stack([given["pixels_x"], given["pixels_y"]], dim=-1)
+    view = int(given["img_idx"])
+    rays = dtu.cameras.rays(torch.full((len(pixels),), view), pixels.float())
+    torch.testing.assert_close(rays.origins, given["rays"][:, :3], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(rays.directions, given["rays"][:, 3:6], atol=1e-6, rtol=1e-5)
+    colors = published_colors(dtu, view)[pixels[:, 1], pixels[:, 0]]
+    torch.testing.assert_close(colors, given["rays"][:, 6:9], atol=1e-6, rtol=1e-5)
+    on_object = torch.tensor(dtu.coverage[view])[pixels[:, 1], pixels[:, 0]] > 0
+    assert torch.equal(on_object, given["rays"][:, 9] > 0)
+
+
+@pytest.mark.golden
+def test_published_rays_of_a_smaller_picture_reach_its_corners(golden, dtu):
+    """Published rays of a picture shrunk by a whole number run from corner pixel to corner pixel."""
+    arrays = np.load(golden / "udf_patch.npz")
+    name = next(k for k in arrays.files if k.startswith("gen_rays_at_")).split("/")[0]
+    view, level = map(int, re.findall(r"\d+", name))
+    x, y = (torch.linspace(0, n - 1, n // level) for n in (int(arrays["dataset/W"]), int(arrays["dataset/H"])))
+    pixels = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).reshape(-1, 2)
+    rays = dtu.cameras.rays(torch.full((len(pixels),), view), pixels)
+    for found, part in ((rays.origins, "rays_o"), (rays.directions, "rays_v")):
+        expected = torch.from_numpy(arrays[f"{name}/{part}"])
+        assert expected.shape[:2] == (len(y), len(x))
+        torch.testing.assert_close(found.view_as(expected), expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.golden

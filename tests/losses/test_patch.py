@@ -73,6 +73,7 @@ def test_published_sum_of_colour_losses(published):
         patch_difference(published["patch_loss/pred"], published["patch_loss/gt"], PatchDifference.SSIM),
         given["patch_mask"][:, 0],
     )
+    torch.testing.assert_close(patches, given["color_patch_loss"], atol=1e-6, rtol=1e-5)
     total = (base * weight[0] + full * weight[1] + pixel * weight[2]) / weight[:3].sum() + patches * weight[3]
     torch.testing.assert_close(total, given["loss"], atol=1e-6, rtol=1e-5)
 

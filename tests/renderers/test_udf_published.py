@@ -8,15 +8,20 @@ import torch
 
 from rilievo import losses
 from rilievo.cameras.rays import Rays
+from rilievo.fields.inverted_sphere import inverted
 from rilievo.fields.udf import Sharpness
+from rilievo.methods.udf.config import PublishedBackground
+from rilievo.methods.udf.outside import InvertedSphereVolume
+from rilievo.ops.packed import PackedSamples
 from rilievo.ops.ray_weights import accumulate
 from rilievo.renderers.alpha import alpha_from_sdf
 from rilievo.renderers.patch_blend import SourceViews
-from rilievo.renderers.udf_alpha import LEAST_LIGHT, continuous_alpha, weights_along
+from rilievo.renderers.udf_alpha import LEAST_LIGHT, alpha_from_udf, continuous_alpha
 from rilievo.renderers.udf_patches import PatchTarget, SampleRows, blend_from_sources
 from rilievo.renderers.udf_surface import Widths, packed_visibility, render_unsigned
 from rilievo.renderers.udf_upsampling import UpsamplingKind, packed, upsampled
 
+from ..fields.published_nerf import published_nerf
 from ..fields.published_udf import published_colors, published_udf_network
 
 CASES = ["plain", "flip", "none_anneal_flip1", "background", "theorical", "white_bg", "blend"]
@@ -41,6 +46,10 @@ class Published:
         self.sharpness = Sharpness(inv_s, beta, gamma)
         self.rays = Rays(self["in/rays_o"], self["in/rays_d"])
         self.last_dt = self.number("cfg/sample_dist")
+        self.outside = InvertedSphereVolume(
+            PublishedBackground(samples=int(self.number("cfg/n_outside"))), self.last_dt, torch.Generator()
+        )
+        self.outside.nerf, self.outside_names = published_nerf(self.arrays, "sd/nerf/")
 
     def __getitem__(self, name):
         return torch.from_numpy(self.arrays[name])
@@ -66,7 +75,7 @@ class Published:
             return sample.udf, sample.gradient, torch.cat([points, sample.feature], -1)
 
         opacity = continuous_alpha if config.get("tp") == "theorical" else alpha_from_sdf
-        samples = packed(t, torch.full_like(t[:, :1], self.last_dt), torch.ones(len(t), dtype=torch.bool))
+        samples = self.samples(t)
         unit_slope = config.get("use_norm", False)
         return render_unsigned(
             self.rays, samples, udf, colors, self.widths(config), unit_slope=unit_slope, opacity=opacity
@@ -77,11 +86,18 @@ class Published:
         saturation, anneal = config["flip_saturation"], config["cos_anneal_ratio"]
         return Widths(sharp.inv_s, sharp.beta, sharp.gamma, saturation, anneal, LEAST_LIGHT)
 
+    def samples(self, t):
+        """Intervals on every ray that begin at t."""
+        return packed(t, torch.full_like(t[:, :1], self.last_dt), torch.ones(len(t), dtype=torch.bool))
+
     def behind(self):
         """Colour of the background beyond the samples of the surface, as if nothing were before it."""
-        samples = self["core/z_vals"].shape[1]
-        alpha, rgb = self["outside/alpha"][:, samples:], self["outside/sampled_color"][:, samples:]
-        return (weights_along(alpha)[..., None] * rgb).sum(1)
+        t = self["outside/z_vals_feed"][:, self["core/z_vals"].shape[1] :]
+        return self.outside(self.rays, self.samples(t)).rgb
+
+    def far_colors(self, points, ray):
+        """Of the background, at single points."""
+        return self.outside.nerf(inverted(points), self.rays.directions[ray])[1]
 
     def composited(self, out, config):
         """Colour and base colour, over the background where there is one."""
@@ -112,11 +128,21 @@ def regularisers(published, out):
     )
 
 
-def seen_normals(out, directions):
-    """Σ w ∇u, turned towards the eye: as published, not of length one."""
+def slopes(out, directions):
+    """Direction · ∇u of the samples."""
     ray = torch.repeat_interleave(torch.arange(len(directions)), out.offsets.diff())
-    away = (out.sdf_grad * directions[ray]).sum(-1, keepdim=True) > 0
-    return accumulate(out.weights, torch.where(away, -out.sdf_grad, out.sdf_grad), out.offsets)
+    return (out.sdf_grad * directions[ray]).sum(-1)
+
+
+def facing(out, directions):
+    """∇u turned towards the eye: as published, not of length one."""
+    away = slopes(out, directions)[:, None] > 0
+    return torch.where(away, -out.sdf_grad, out.sdf_grad)
+
+
+def seen_normals(out, directions):
+    """Σ w ∇u, turned towards the eye."""
+    return accumulate(out.weights, facing(out, directions), out.offsets)
 
 
 @pytest.mark.golden
@@ -141,6 +167,46 @@ def test_published_pictures_depth_and_normals(published, case):
 
 @pytest.mark.golden
 @pytest.mark.parametrize("case", CASES)
+def test_published_slopes_and_places_of_samples(published, case):
+    config, core = published.config(case), f"core/{case}/"
+    with torch.no_grad():
+        out = published.render(published["core/z_vals"], config)
+    close(out.sdf_grad.norm(dim=-1).view_as(out.sdf), published[core + "gradient_mag"].flatten(), 1e-5, 1e-3)
+    close(out.intervals, published[core + "dists"].flatten(), 1e-6, 1e-5)
+    assert torch.equal(out.points.norm(dim=-1) < 1, published[core + "inside_sphere"].flatten() > 0.5)
+    if core + "gradients" in published.arrays:
+        close(out.sdf_grad, published[core + "gradients"].flatten(0, 1), 1e-5, 1e-3)
+        close(facing(out, published.rays.directions), published[core + "gradients_flip"].flatten(0, 1), 1e-5, 1e-3)
+
+
+@pytest.mark.golden
+def test_published_background(published):
+    """At all samples of the rays, those before the sphere among them."""
+    t = published["outside/z_vals_feed"]
+    samples = published.samples(t)
+    with torch.no_grad():
+        out = published.outside(published.rays, samples)
+        points = published.points(samples.midpoints.view_as(t)).flatten(0, 1)
+        colors = published.far_colors(points, samples.ray_index)
+    close(colors.view(*t.shape, 3), published["outside/sampled_color"])
+    close(out.weights.view_as(t), published["outside/weights"])
+    alone = PackedSamples(torch.arange(t.numel() + 1), samples.t_starts, samples.t_ends)  # whose weight is its opacity
+    with torch.no_grad():
+        alpha = published.outside(published.rays[samples.ray_index], alone).weights
+    close(alpha.view_as(t), published["outside/alpha"])
+    close(out.rgb, published["outside/color"])
+
+
+@pytest.mark.golden
+def test_published_samples_of_the_background(published):
+    """Beyond where published rays end, one unit behind their middle; ours end where the ball does."""
+    samples = published.outside.march(published.rays, published["in/far"][:, 0])
+    expected = published["outside/z_vals_outside"]
+    close(samples.t_starts.view_as(expected), expected, 1e-6, 1e-5)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", CASES)
 def test_published_visibility_is_that_of_packed_samples(published, case):
     core = f"core/{case}/"
     udf, cos, dt = (published[core + name] for name in ("udf", "true_cos", "dists"))
@@ -155,10 +221,9 @@ def test_published_visibility_is_that_of_packed_samples(published, case):
 @pytest.mark.golden
 @pytest.mark.parametrize("case", CASES)
 def test_published_gradients_of_a_loss(published, case):
-    """Of all parameters but those of the published background, which is not ours."""
     core, config, t = f"core/{case}/", published.config(case), published["core/z_vals"]
-    names = [k for k in published.arrays.files if k.startswith(core + "grad_norm/") and "/nerf/" not in k]
-    parts = (published.field, published.colors, published.sharpness)
+    names = [k for k in published.arrays.files if k.startswith(core + "grad_norm/")]
+    parts = (published.field, published.colors, published.sharpness, published.outside)
     for part in parts:
         part.zero_grad()
     out = published.render(t, config)
@@ -184,6 +249,9 @@ def ours(published, network, parameter):
     if network == "color_network":
         name = next(ours for ours, theirs in published.color_names.items() if theirs == parameter)
         return published.colors.get_parameter(name)
+    if network == "nerf":
+        name = next(ours for ours, theirs in published.outside_names.items() if theirs == parameter)
+        return published.outside.nerf.get_parameter(name)
     return published.sharpness.raw_inv_s if parameter == "variance" else published.sharpness.raw_beta
 
 
@@ -193,9 +261,9 @@ def blended(published, out, config, t):
     patches = blend_from_sources(rows, target).patches
     inside = out.points.norm(dim=-1) < 1
     kept = SampleRows(rows.points, rows.normals, rows.logits, rows.weights * inside, rows.ray)
-    beyond = (out.weights * ~inside).view_as(t)[..., None] * published["outside/sampled_color"][:, : t.shape[1]]
+    beyond = (out.weights * ~inside)[:, None] * published.far_colors(out.points, rows.ray)
     through = (1 - out.opacity)[:, None]
-    pixel = blend_from_sources(kept, target).pixel + beyond.sum(1) + published.behind() * through
+    pixel = blend_from_sources(kept, target).pixel + beyond.view(*t.shape, 3).sum(1) + published.behind() * through
     return pixel, patches
 
 
@@ -240,7 +308,7 @@ WHOLE = {"flip_saturation": 0.9, "cos_anneal_ratio": 0.4, "bg": True}
 @pytest.mark.parametrize("kind", list(UpsamplingKind))
 def test_published_pictures_of_published_samples(published, kind):
     whole = f"render/{kind.value}/"
-    t = published[whole + "z_vals"]
+    t, t_behind = published[whole + "z_vals"], published["outside/z_vals_outside"]
     with torch.no_grad():
         out = published.render(t, WHOLE)
         rgb, base = published.composited(out, WHOLE)
@@ -250,6 +318,18 @@ def test_published_pictures_of_published_samples(published, kind):
     close(seen_normals(out, published.rays.directions), published[whole + "normals"])
     close(rgb, published[whole + "color"])
     close(base, published[whole + "color_base"])
+    behind = published.outside(published.rays, published.samples(t_behind)).weights.detach().view_as(t_behind)
+    weights = torch.cat([out.weights.view_as(t), (1 - out.opacity)[:, None] * behind], dim=1)
+    close(weights, published[whole + "weights"])
+    close(weights.sum(1, keepdim=True), published[whole + "weight_sum_fg_bg"])
+    drawn = int(published.number("cfg/n_samples") + published.number("cfg/n_importance"))  # of which some may be lost
+    close(weights[:, :drawn].sum(1, keepdim=True), published[whole + "weight_sum"])
+    ray = torch.repeat_interleave(torch.arange(len(t)), t.shape[1])
+    cos, widths = slopes(out, published.rays.directions), published.widths(WHOLE)
+    visible = packed_visibility(out.sdf, cos, out.intervals, ray, out.offsets, widths).detach()
+    close(visible.view_as(t), published[whole + "vis_prob"])
+    alpha = alpha_from_udf(out.sdf, cos, out.intervals, widths.inv_s, visible, cos_anneal=widths.cos_anneal)
+    close(alpha.view_as(t), published[whole + "alpha"])
     names = ("gradient_error", "gradient_error_near_surface", "sparse_error")
     for found, name in zip(errors, names):
         close(found, published[whole + name], 1e-5, 1e-3)
@@ -258,6 +338,19 @@ def test_published_pictures_of_published_samples(published, kind):
     )
     assert 1 / float(published.sharpness.beta.detach()) == pytest.approx(published.number(whole + "beta"), rel=1e-5)
     assert float(published.sharpness.gamma) == pytest.approx(published.number(whole + "gamma"), rel=1e-5)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("kind", list(UpsamplingKind))
+def test_published_sparsity_of_points_anywhere(published, kind):
+    """Of those near the surface, where there are more than ten."""
+    whole = f"render/{kind.value}/"
+    with torch.no_grad():
+        udf = published.field.udf(published[whole + "rand_points_unit"] * 2 - 1)
+    near = udf[udf < 0.01]
+    scale = published.number("cfg/sparse_scale_factor")
+    found = losses.sparsity(near, scale).mean() if len(near) > 10 else torch.zeros(())
+    close(found, published[whole + "sparse_random_error"].reshape(()), 1e-5, 1e-3)
 
 
 @pytest.mark.golden

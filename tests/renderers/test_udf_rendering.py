@@ -107,6 +107,41 @@ def test_published_opacities(published, case):
 
 
 @pytest.mark.golden
+@pytest.mark.parametrize("case", CASES)
+def test_published_opacities_before_and_behind_a_surface(published, case):
+    core = f"core/{case}/"
+    config = json.loads(str(published.arrays[core + "cfg_json"]))
+    udf, cos, dt = (published[core + name] for name in ("udf", "true_cos", "dists"))
+    inv_s = torch.tensor(1 / published.number(core + "s_val"))
+    opacity = continuous_alpha if "theorical" in config.values() else alpha_from_sdf
+    for visible, name in ((torch.ones_like(udf), "alpha_plus"), (torch.zeros_like(udf), "alpha_minus")):
+        alpha = alpha_from_udf(udf, cos, dt, inv_s, visible, cos_anneal=config["cos_anneal_ratio"], opacity=opacity)
+        close(alpha, published[core + name])
+
+
+@pytest.mark.golden
+def test_published_rate_of_crossing_falls_with_the_slope_and_is_annealed_as_opacity_is(published):
+    """With the γ of 20 that is published where none is given, and one slope for all, which is not stored."""
+    rate = crossing_rate(published["udf2logistic/udf"], published["udf2logistic/inv_s"]).double().flatten()
+    given, annealed = (published[f"udf2logistic/cos_{ratio}"].double().flatten() for ratio in (None, 0.3))
+    slope = (given / (20 * rate)).mean().expand_as(rate)
+    close(20 * slope * rate, given, 1e-3, 1e-4)
+    close(-20 * annealed_cos(-slope, 0.3) * rate, annealed, 1e-3, 1e-4)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("name", "opacity"), [("numerical", alpha_from_sdf), ("theorical", continuous_alpha)])
+def test_published_opacity_with_slopes_of_one_near_the_surface(published, name, opacity):
+    """Where the published slope is replaced by one, which its numerical opacity does not look at."""
+    given = f"sdf2alpha/{name}/"
+    sdf, cos, dt = (published[given + k][:, 0] for k in ("sdf", "true_cos", "dists"))
+    if opacity is continuous_alpha:
+        cos = torch.where(sdf.abs() < 0.02, -1.0, cos)
+    found = opacity(sdf, cos, dt, torch.tensor(published.number(given + "inv_s")))
+    close(found, published[given + "alpha_udf_eps_0p02"][:, 0])
+
+
+@pytest.mark.golden
 @pytest.mark.parametrize(("name", "opacity"), [("numerical", alpha_from_sdf), ("theorical", continuous_alpha)])
 @pytest.mark.parametrize("anneal", [None, 0.0, 0.3, 1.0])
 def test_published_opacity_of_a_signed_distance(published, name, opacity, anneal):

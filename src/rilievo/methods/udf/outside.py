@@ -1,4 +1,4 @@
-"""What lies behind the region of interest, as published: a NeRF of inverted spheres, seen at a few samples of every ray.
+"""What lies behind the region of interest, as published: a NeRF of inverted spheres, seen at a few samples of a ray.
 
 The samples of a ray are even in the inverse distance (`fields.inverted_sphere`), from where it leaves the unit ball;
 a ray that misses it begins where it is closest. σ = relu(raw density), and the colour is the network's number as it
@@ -31,13 +31,9 @@ class InvertedSphereVolume(nn.Module):
     def __init__(self, config: PublishedBackground, spacing: float, generator: torch.Generator) -> None:
         super().__init__()
         self.samples, self.spacing = config.samples, spacing
-        self.nerf = InvertedSphereNerf(
-            width=config.network.width, layers=config.network.hidden, generator=generator
-        )
+        self.nerf = InvertedSphereNerf(width=config.network.width, layers=config.network.hidden, generator=generator)
 
-    def march(
-        self, rays: Rays, start: Float[Tensor, "r"], jitter: Float[Tensor, "r"] | None = None
-    ) -> PackedSamples:
+    def march(self, rays: Rays, start: Float[Tensor, "r"], jitter: Float[Tensor, "r"] | None = None) -> PackedSamples:
         """Intervals behind `start`, and on no ray before it is closest to the origin."""
         closest = -(rays.origins * rays.directions).sum(-1)
         t = distances_beyond(torch.maximum(start, closest), self.samples, self.spacing / 2, jitter)

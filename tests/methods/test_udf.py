@@ -7,19 +7,28 @@ import numpy as np
 import pytest
 import torch
 
+from rilievo.cameras.rays import Rays
 from rilievo.cli.evaluate import image_metrics
 from rilievo.cli.mesh import surface
 from rilievo.data.load import load_scene
 from rilievo.engine import config_file
 from rilievo.engine.fit import fit as train
 from rilievo.engine.patch_sampler import PatchSampler
-from rilievo.engine.schedules import Constant
+from rilievo.engine.schedules import Constant, Ramp
 from rilievo.engine.settings import MlpConfig
 from rilievo.engine.workspace import Workspace
 from rilievo.errors import UserError
-from rilievo.methods.udf.config import PRESETS, CourseConfig, PublishedShape, UdfConfig, UpsamplingConfig
+from rilievo.methods.udf.config import (
+    PRESETS,
+    CourseConfig,
+    PublishedBackground,
+    PublishedShape,
+    UdfConfig,
+    UpsamplingConfig,
+)
 from rilievo.methods.udf.model import UdfModel
 from rilievo.methods.udf.module import UdfModule
+from rilievo.methods.udf.outside import InvertedSphereVolume
 from rilievo.methods.udf.rates import color_course, shape_course
 
 RESOLUTION = 48
@@ -110,6 +119,7 @@ def small_published(**changes):
         fit=dataclasses.replace(smoke.fit, steps=6, samples=0, rays=64),
         published=PublishedShape(MlpConfig(width=48, hidden=4), features=8),
         color=MlpConfig(width=16, hidden=2),
+        beyond=PublishedBackground(MlpConfig(width=16, hidden=6), samples=8),
         upsampling=UpsamplingConfig(even=16, more=12, rounds=2, kind=changes.pop("kind", "classical")),
         occupancy=smoke.occupancy,
         course=CourseConfig(warmup_steps=1, still_steps=1, second_step=4),
@@ -132,25 +142,61 @@ def test_the_published_networks_learn_in_two_phases(capture, tmp_path, kind):
     assert len(mesh.colors) == len(mesh.vertices) > 0
 
 
+def test_the_published_networks_learn_the_world_behind_where_no_masks_cut_it_away(uncut_capture, tmp_path):
+    config = small_published()
+    plain = dataclasses.replace(config.losses, rgb_pixel=Constant(0.0), patch=Constant(0.0))
+    config = dataclasses.replace(config, losses=plain)
+    scene = load_scene(uncut_capture, region=(0.0, 0.0, -0.2, 1.6)).normalised()
+    fresh = UdfModule(config, scene)
+    assert isinstance(fresh.model.outside, InvertedSphereVolume)
+    module = train(UdfModule(config, scene), scene, config.fit, Workspace(tmp_path))
+    before = dict(fresh.model.outside.named_parameters())
+    moved = [name for name, p in module.model.outside.named_parameters() if not torch.equal(p, before[name])]
+    assert {"nerf.color.weight", "nerf.density.weight", "nerf.trunk.0.weight"} <= set(moved)
+    seen = module.model.render(scene.cameras, 2)
+    assert seen.background is not None
+    assert seen.background.isfinite().all()
+
+
+@pytest.mark.parametrize("hit", [True, False])
+def test_the_published_background_begins_where_the_ball_ends_or_the_ray_is_closest_to_it(hit):
+    volume = InvertedSphereVolume(PublishedBackground(MlpConfig(8, 1), samples=5), 0.1, torch.Generator())
+    rays = Rays(torch.tensor([[0.0, 0.0 if hit else 1.5, -3.0]]), torch.tensor([[0.0, 0.0, 1.0]]))
+    start = torch.tensor([4.0 if hit else 0.1])
+    early, late = (volume.march(rays, start, jitter) for jitter in (None, torch.tensor([0.9])))
+    for samples in (early, late):
+        assert len(samples) == 5
+        assert samples.t_starts[0] > (4 if hit else 3)
+        assert (samples.t_starts.diff() > 0).all()
+    points = rays.origins + rays.directions * early.t_starts[:, None]
+    assert (points.norm(dim=-1) > 1).all()
+    assert not torch.equal(early.t_starts, late.t_starts)
+
+
 @pytest.fixture(scope="module")
 def published(golden):
     return json.loads((golden / "udf_schedules.json").read_text())
 
 
-def published_phases(published):
-    """Training settings of the first and of the second phase."""
-    return tuple(published[name]["train"] for name in ("udf_dtu_blending", "udf_dtu_blending_ft"))
+PHASES = ["udf_dtu_blending", "udf_dtu_blending_ft", "udf_garment_blending", "udf_garment_blending_ft"]
+
+
+def published_phases(published, name=PHASES[0]):
+    """Training settings of the first and of the second phase of the data set that a phase belongs to."""
+    first = name.removesuffix("_ft")
+    return tuple(published[phase]["train"] for phase in (first, first + "_ft"))
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("name", ["udf_dtu_blending", "udf_dtu_blending_ft"])
+@pytest.mark.parametrize("name", PHASES)
 def test_published_learning_rates_in_both_phases(published, name):
-    train_first, train_second = published_phases(published)
+    """The second phase of garments has one rate for all."""
+    train_first, train_second = published_phases(published, name)
     course = CourseConfig(
         shape_rate=train_first["learning_rate_geo"],
         second_rate=train_second["learning_rate"],
         warmup_steps=train_first["warm_up_end"],
-        still_steps=train_second["fix_geo_end"],
+        still_steps=train_second.get("fix_geo_end", CourseConfig.still_steps),
         second_step=train_first["end_iter"],
     )
     steps, rate = train_first["end_iter"] + train_second["end_iter"], train_first["learning_rate"]
@@ -158,14 +204,38 @@ def test_published_learning_rates_in_both_phases(published, name):
     begin = course.second_step if published[name]["is_finetune"] else 0
     for row in published[name]["rows"]:
         step = begin + row["step"]
-        assert course.shape_rate * shape(step) == pytest.approx(row["lr_geo"], rel=1e-5, abs=1e-6 * course.shape_rate)
         assert rate * others(step) == pytest.approx(row["lr"], rel=1e-5, abs=1e-6 * rate)
+        if published[name]["same_lr"]:
+            assert row["lr_geo"] == row["lr"]
+        else:
+            of_shape = course.shape_rate * shape(step)
+            assert of_shape == pytest.approx(row["lr_geo"], rel=1e-5, abs=1e-6 * course.shape_rate)
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("name", ["udf_dtu_blending", "udf_dtu_blending_ft"])
+@pytest.mark.parametrize("name", PHASES)
+def test_published_weights_of_regularisers_begin_late_in_a_phase(published, name):
+    """After a fifth of it the eikonal term near the surface, and sparsity after half of it; colours as they are, but
+    for those that are worth less than the final one, which wait until the shape is there."""
+    there = published[name]
+    settings, color = there["train"], there["color_loss"]
+    fifth, half = settings["end_iter"] // 5, settings["end_iter"] // 2
+    near = Ramp(0.0, settings["igr_ns_weight"], 2 * fifth, fifth)
+    sparsity = Ramp(0.0, settings["sparse_weight"], half, half - 1)
+    late = Constant(1.0) if there["is_finetune"] else Ramp(0.0, 1.0, 20000, 10000)
+    base = Constant(1.0) if color["color_base_weight"] >= color["color_weight"] else late
+    for row in there["rows"]:
+        step = row["step"]
+        assert row["scheduled_igr_ns_and_sparse_weight"] == pytest.approx([near(step), sparsity(step)], abs=1e-9)
+        weights = [color["color_base_weight"] * base(step), color["color_weight"]]
+        weights += [color[f"color_{kind}_weight"] * late(step) for kind in ("pixel", "patch")]
+        assert row["color_weights_base_color_pixel_patch"] == pytest.approx(weights, rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", PHASES)
 def test_published_annealing_and_visibility(published, name, capture):
-    first, _ = published_phases(published)
+    first, _ = published_phases(published, name)
     config = dataclasses.replace(
         small_published(),
         course=CourseConfig(second_step=first["end_iter"]),
@@ -195,6 +265,8 @@ def test_the_paper_preset_has_the_published_networks_and_samples(published):
         renderer["up_sample_steps"],
         renderer["upsampling_type"],
     )
+    assert (paper.outside_kind, paper.beyond.samples) == ("published", renderer["n_outside"])
+    assert paper.beyond.network == MlpConfig(width=there["model"]["nerf"]["W"], hidden=there["model"]["nerf"]["D"])
     assert paper.unit_slope == renderer.get("use_norm_grad_for_cosine", False)
     first, second = published_phases(published)
     course = paper.course

@@ -7,6 +7,9 @@ import pytest
 import torch
 from tests.data.captures import ball_scene
 
+from rilievo.cli import main
+from rilievo.data.convert import convert
+from rilievo.data.load import load_scene
 from rilievo.data.nero_crop import crop_around, look_at_points
 from rilievo.errors import UserError
 
@@ -78,3 +81,55 @@ def test_a_photo_that_does_not_show_the_points_is_refused():
     scene = ball_scene(3, 60, 50)
     with pytest.raises(UserError, match="points are seen"):
         look_at_points(scene, np.array([[50.0, 50, 50], [60, 60, 60]]), SIDE)
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory):
+    """A ball with a few points far from it."""
+    scene = ball_scene(4, 60, 50)
+    far = np.array([[9.0, 0, 0], [0, -9, 3]])
+    points = dataclasses.replace(scene.points, xyz=np.concatenate([scene.points.xyz, far]), rgb=None)
+    folder = tmp_path_factory.mktemp("captures") / "ball"
+    return convert(dataclasses.replace(scene, points=points), folder, "nerfstudio")
+
+
+def test_a_capture_is_turned_to_its_object_from_the_command_line(capture, tmp_path, capsys):
+    out, region = tmp_path / "out", load_scene(capture).region
+    assert main(["convert", str(capture), "-o", str(out), "--look-at-object", "--side", str(SIDE)]) == 0
+    assert f"cropped to {SIDE} x {SIDE} pixels" in capsys.readouterr().out
+    before, after = load_scene(capture), load_scene(out)
+    assert after.cameras.sizes_px.tolist() == [[SIDE, SIDE]] * 4
+    assert after.coverage is not None
+    torch.testing.assert_close(after.cameras.centers, before.cameras.centers)
+    object_points = before.points.xyz[np.linalg.norm(before.points.xyz - region.center, axis=1) <= region.radius]
+    assert 2 <= len(object_points) < len(before.points.xyz)
+    for i in range(4):
+        seen, _ = after.cameras.project(i, torch.from_numpy(object_points))
+        middle = (seen.max(0).values + seen.min(0).values) / 2
+        assert (middle - SIDE / 2).abs().max() < 0.1 * SIDE
+        assert (seen.max(0).values - seen.min(0).values).max() > 0.8 * SIDE
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--look-at-object", "--side", "0"), "--side: expected a number of pixels"),
+        (("--side", "64"), "--side: expected --look-at-object"),
+    ],
+)
+def test_a_wish_for_photos_of_no_size_is_refused(capture, tmp_path, capsys, flags, said):
+    assert main(["convert", str(capture), "-o", str(tmp_path / "out"), *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", [None, [[9.0, 0, 0], [0, 9, 0]]])
+def test_a_capture_without_points_of_the_object_cannot_be_turned_to_it(left, tmp_path, capsys):
+    scene = ball_scene(4, 60, 50)
+    points = None if left is None else dataclasses.replace(scene.points, xyz=np.array(left), rgb=None)
+    capture = convert(dataclasses.replace(scene, points=points), tmp_path / "ball", "nerfstudio")
+    assert main(["convert", str(capture), "-o", str(tmp_path / "out"), "--look-at-object"]) == 2
+    told = capsys.readouterr().err
+    assert "points of the object" in told
+    assert ("no points" if left is None else "0 of 2 points") in told
+    assert not (tmp_path / "out").exists()

@@ -1,4 +1,5 @@
-"""Photos that look at the object: NeRO turns and crops its captured photos before it learns from them.
+"""Photos that look at the object: NeRO turns and crops its captured photos before it learns from them, and
+`rilievo convert --look-at-object` does so to any capture.
 
 A photo is replaced by what a camera in the same place sees that looks at the middle of the object's points, is as wide
 as they are, and has one focal length and `side_px`² pixels (the preparation of GlossyReal, Liu et al. 2023,
@@ -85,11 +86,31 @@ def _middle(low: float, high: float, side: float, pixels: int) -> float:
     return (max(side / 2, high - side / 2) + min(low + side / 2, pixels - 2 - side / 2)) / 2
 
 
+def look_at_object(scene: Scene, side_px: int = SIDE_PX) -> Scene:
+    """`look_at_points` with the scene's points in its region of interest.
+
+    Raises `UserError` also where there are no two of them, or no pixel to show them in.
+    """
+    if side_px < 1:
+        raise clear("--side", expected="a number of pixels, at least 1", got=str(side_px), do=f"{SIDE_PX} is usual")
+    everywhere = np.zeros((0, 3)) if scene.points is None else scene.points.xyz
+    away = np.linalg.norm(everywhere - scene.region.center, axis=1)
+    points = everywhere[away <= scene.region.radius]
+    if len(points) < 2:
+        raise clear(
+            scene.name,
+            expected="points of the object to look at, in its region of interest",
+            got="no points" if scene.points is None else f"{len(points)} of {len(everywhere)} points in it",
+            do="write them to points.ply beside transforms.json, or have them found: rilievo align PHOTOS -o SCENE",
+        )
+    return look_at_points(scene, points, side_px)
+
+
 def look_at_points(scene: Scene, points: Float[np.ndarray, "p 3"], side_px: int = SIDE_PX) -> Scene:
     """The capture with every photo, mask and what moves turned and cropped to `points`, in its world.
 
-    Photos of lenses that bend come out straight. What is beyond a photo's border is black, and outside its mask. Raises
-    `UserError` for a photo in which the points are not seen.
+    Photos of lenses that bend come out straight. What is beyond a photo's border is black, and outside its mask. Depth
+    and flow beside the photos are left out. Raises `UserError` for a photo in which the points are not seen.
     """
     before = scene.cameras
     crops = [_crop_of(scene, i, points, side_px) for i in range(len(scene))]
@@ -103,6 +124,8 @@ def look_at_points(scene: Scene, points: Float[np.ndarray, "p 3"], side_px: int 
     def turned(pictures: Pictures | None) -> TurnedPictures | None:
         return None if pictures is None else TurnedPictures(pictures, before, after)
 
+    beside = scene.depth_files is not None or scene.flow_files is not None
+    said = f"photos turned to the object and cropped to {side_px} x {side_px} pixels"
     return replace(
         scene,
         cameras=after,
@@ -111,7 +134,7 @@ def look_at_points(scene: Scene, points: Float[np.ndarray, "p 3"], side_px: int 
         moving=turned(scene.moving),
         depth_files=None,
         flow_files=None,
-        notes=(*scene.notes, f"photos turned to the object and cropped to {side_px} x {side_px} pixels"),
+        notes=(*scene.notes, said + ("; depth and flow beside them left out" if beside else "")),
     )
 
 

@@ -3,8 +3,8 @@
 `map_Kd` is the base colour; `map_Pr`, `map_Pm` and `norm` are roughness, metallic and the normal map in the physically
 based extension that Blender and others read (Exocortex 2015). Blender takes its normal map from `map_Bump`, which names
 the same picture; readers that would take that for heights know `norm`, too. MTL has no tangents: the normal map is made
-for those of MikkTSpace, which programs compute where a file has none. OBJ knows no up, so the vertices stay in the frame
-they are given in.
+for those of MikkTSpace, which programs compute where a file has none. OBJ knows no up, so the vertices stay in the
+frame they are given in.
 """
 
 from __future__ import annotations

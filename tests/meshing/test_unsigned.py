@@ -6,9 +6,11 @@ import torch
 from scipy.spatial import cKDTree
 
 from rilievo.errors import UserError
+from rilievo.geometry.mesh import TriMesh
 from rilievo.meshing import extract_surface
 from rilievo.meshing.unsigned import extract_unsigned_surface
 from rilievo.metrics.mesh import compare_meshes
+from rilievo.metrics.reference import MeshSurface
 
 from .open_surfaces import (
     BOX,
@@ -98,6 +100,31 @@ def test_published_lattice_of_distances_gives_a_mesh_better_than_the_published_o
     assert mesh.boundary_loops() == int(fixture["gt/boundary_loops"])
     assert mesh.area == pytest.approx(truth.area, rel=0.03)
     assert shift_of_border(mesh, fixture["gt/boundary_curve"]) < 1.5 * float(fixture["voxel_size"])
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["hemisphere", "wavy_sheet"])
+def test_points_of_the_surface_and_its_edge_are_nearer_than_to_the_published_mesh(golden, name):
+    fixture, truth = golden_truth(golden, name)
+    points = fixture["gt/surface_points"].astype(np.float64)
+    assert MeshSurface(truth).nearest(points)[0].max() < 1e-3
+    mesh = extracted(of_mesh(truth), int(fixture["N"]) - 1)
+    covered, shift = MeshSurface(mesh).nearest(points)[0], shift_of_border(mesh, fixture["gt/boundary_curve"])
+    for published in ("smooth_border", "plain"):
+        mean, most = fixture[f"{published}/surface_to_mesh_mean_max"]
+        assert covered.mean() < mean
+        assert covered.max() < most
+        assert shift < fixture[f"{published}/boundary_vertex_to_curve_mean_max"][0]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["hemisphere", "wavy_sheet"])
+@pytest.mark.parametrize("kind", ["smooth_border", "plain"])
+def test_pieces_and_edges_of_published_meshes_are_counted_as_published(golden, name, kind):
+    fixture = np.load(golden / "udf_mesh" / f"{name}.npz")
+    mesh = TriMesh(fixture[f"{kind}/vertices"].astype(np.float64), fixture[f"{kind}/faces"].astype(np.int64))
+    assert mesh.boundary_loops() == int(fixture[f"{kind}/boundary_loops"])
+    assert mesh.components()[0] == int(fixture[f"{kind}/n_components"])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

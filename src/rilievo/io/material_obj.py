@@ -5,6 +5,9 @@ based extension that Blender and others read (Exocortex 2015). Blender takes its
 the same picture; readers that would take that for heights know `norm`, too. MTL has no tangents: the normal map is made
 for those of MikkTSpace, which programs compute where a file has none. OBJ knows no up, so the vertices stay in the
 frame they are given in.
+
+Blender (5.0) takes every picture of an MTL file for sRGB; all but the albedo want "Non-Color" there. The GLB says it by
+itself.
 """
 
 from __future__ import annotations

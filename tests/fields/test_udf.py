@@ -75,6 +75,7 @@ def test_published_field_with_flat_pieces(golden):
     close(sample.udf, fixture["field/udf"][:, 0], 1e-5, 1e-4)
     close(sample.gradient, fixture["field/gradient"], 1e-5, 1e-3)
     close(sample.raw.relu(), fixture["field/udf_relu_last"][:, 0], 1e-5, 1e-4)
+    assert float(SkipMLP(39, 1).layers[-1].bias.detach()) == -float(fixture["field/default_bias_init"])
 
 
 @pytest.mark.golden

@@ -19,7 +19,7 @@ from rilievo.losses.gaussian_udf import (
     raised,
     two_way_distance,
 )
-from rilievo.renderers.patch_blend import SourceViews, plane_patches, warped_patches
+from rilievo.renderers.patch_blend import SourceViews, plane_homographies, plane_patches, warped_patches
 from rilievo.renderers.planar_splat import normals_of_depth, pixel_rays
 
 SETTINGS = ["dtu", "deepfashion"]
@@ -114,8 +114,10 @@ def warp(published):
     error = best_view_ncc(reference[:, 0, :, 0], seen[..., 0]) * inside
     (gradient,) = torch.autograd.grad(0.5 * error.mean(), depth)
     world = (points.detach() - cam_from_world[:3, 3]) @ cam_from_world[:3, :3]
+    on_plane, facing = world + 1e-5 * given["normal_world"][:, y, x].T, given["normal_world"][:, y, x].T
+    H = plane_homographies(on_plane, facing, K, cam_from_world, sources)
     return SimpleNamespace(given=given, world=world, seen=seen[..., 0], valid=valid, reference=reference[:, 0, :, 0],
-                           error=error, gradient=gradient)  # fmt: skip
+                           error=error, gradient=gradient, H=H)  # fmt: skip
 
 
 @pytest.mark.golden
@@ -126,6 +128,22 @@ def test_published_patches_of_depth_and_normals(warp):
     assert warp.valid.any()
     close(warp.seen[warp.valid], given["src_gray"][..., 0][warp.valid], 2e-5, 1e-4)
     assert torch.equal(warp.world.norm(dim=-1) < 1, given["inside_unit_sphere"][:, 0])
+
+
+@pytest.mark.golden
+def test_published_homographies_of_depth_and_normals(warp):
+    """Where the corners of a patch come to lie, in pixels counted from their centres, which published ones are."""
+    middle = warp.given["pixels"][:, None].double()
+    half = int(warp.given["h_patch_size"])
+    corners = middle + torch.tensor([[-half, -half], [half, -half], [-half, half], [half, half]])
+    corners = torch.cat([corners, torch.ones_like(corners[..., :1])], -1)
+    centre = torch.tensor([0.5, 0.5, 0.0])
+    ours = torch.einsum("vnij,npj->nvpi", warp.H.double(), corners + centre)
+    theirs = torch.einsum("nvij,npj->nvpi", warp.given["homography"].double(), corners)
+    before = (ours[..., 2] > 0) & (theirs[..., 2] > 0)
+    assert before.any()
+    found, expected = ours[..., :2] / ours[..., 2:] - 0.5, theirs[..., :2] / theirs[..., 2:]
+    close(found[before], expected[before], 2e-5, 1e-4)
 
 
 def lost_in_one_pass(reference, sources):

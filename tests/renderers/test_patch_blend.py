@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from rilievo.cameras.camera import Cameras
 from rilievo.renderers.patch_blend import (
     SourceViews,
     blended,
@@ -74,6 +75,24 @@ def test_published_projector_sees_the_same_colours(golden, plane):
     colors, valid = projected_colors(plane["pts"].reshape(-1, 3), sources(plane))
     assert torch.equal(valid.view_as(mask), mask)
     torch.testing.assert_close(colors.view_as(expected), expected, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.golden
+def test_published_projector_has_our_cameras_pixels(golden, plane):
+    """Of points within the pictures; published ones beyond are held near the border."""
+    arrays = np.load(golden / "udf_patch.npz")
+    expected, depth = (torch.from_numpy(arrays[f"projector/{name}"]) for name in ("xys", "zs"))
+    views, points = sources(plane), plane["pts"].reshape(-1, 3)
+    n, (width, height) = len(views.K), views.size_px
+    poses = plane["c2w"][1:].double()
+    cameras = Cameras.pinhole(poses, views.K.double(), torch.tensor([[width, height]] * n))
+    for i in range(n):
+        pixels, z = cameras.project(i, points.double())
+        given = expected[i].reshape(-1, 2)
+        inside = ((given > 0) & (given < torch.tensor([width - 1, height - 1]))).all(-1)
+        assert inside.any()
+        torch.testing.assert_close((pixels - 0.5)[inside].float(), given[inside], atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(z.float(), depth[i].flatten(), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.golden

@@ -20,6 +20,7 @@ from rilievo.renderers.udf_alpha import LEAST_LIGHT, alpha_from_udf, continuous_
 from rilievo.renderers.udf_patches import PatchTarget, SampleRows, blend_from_sources
 from rilievo.renderers.udf_surface import Widths, packed_visibility, render_unsigned
 from rilievo.renderers.udf_upsampling import UpsamplingKind, packed, upsampled
+from rilievo.shading.ray_sphere import near_far
 
 from ..fields.published_nerf import published_nerf
 from ..fields.published_udf import published_colors, published_udf_network
@@ -177,6 +178,13 @@ def test_published_slopes_and_places_of_samples(published, case):
     if core + "gradients" in published.arrays:
         close(out.sdf_grad, published[core + "gradients"].flatten(0, 1), 1e-5, 1e-3)
         close(facing(out, published.rays.directions), published[core + "gradients_flip"].flatten(0, 1), 1e-5, 1e-3)
+
+
+@pytest.mark.golden
+def test_published_stretch_of_rays(published):
+    near, far = near_far(published.rays.origins, published.rays.directions)
+    close(near, published["in/near"][:, 0], 1e-6, 1e-5)
+    close(far, published["in/far"][:, 0], 1e-6, 1e-5)
 
 
 @pytest.mark.golden

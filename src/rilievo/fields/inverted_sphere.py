@@ -1,5 +1,5 @@
-"""The world beyond the unit sphere as published with NeuS, NeRO and NeuralUDF: a NeRF of inverted spheres (NeRF++, Zhang
-et al. 2020, arXiv:2010.07492).
+"""The world beyond the unit sphere as published with NeuS, NeRO and NeuralUDF: a NeRF of inverted spheres (NeRF++,
+Zhang et al. 2020, arXiv:2010.07492).
 
 A point p is given as (p / |p|, 1 / |p|), so that all of space outside lies in a bounded set. What density and colour
 are made of the network's numbers is for each method to say.

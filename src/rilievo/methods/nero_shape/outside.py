@@ -1,4 +1,4 @@
-"""What NeRO makes of the numbers of its network beyond the unit sphere (`fields.inverted_sphere`): opacity and light."""
+"""What NeRO makes of the numbers of its network beyond the unit sphere (`fields.inverted_sphere`): opacity, light."""
 
 from __future__ import annotations
 

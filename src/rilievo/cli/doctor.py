@@ -27,6 +27,7 @@ LIBRARIES = (
     "viser",
     "tyro",
     "xatlas",
+    "fast-simplification",
 )
 
 OPTIONAL = {

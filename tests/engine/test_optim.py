@@ -9,6 +9,7 @@ from torch import nn
 
 from rilievo.engine.optim import adamw, follow
 from rilievo.engine.schedules import Exponential, warmup
+from rilievo.engine.settings import OptimConfig
 
 
 def model() -> nn.ModuleDict:
@@ -52,6 +53,18 @@ def test_rates_follow_the_schedule_from_the_first_update():
         assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.01 * rate(step), 0.001 * rate(step)])
         optimizer.step()
         scheduler.step()
+
+
+@pytest.mark.parametrize("stairs", [(), (30, 60)])
+def test_a_cooldown_takes_the_rates_straight_to_nothing_at_the_end(stairs):
+    steps = 100
+    usual = OptimConfig(warmup_steps=10, stairs=stairs).schedule(steps)
+    cooled = OptimConfig(warmup_steps=10, stairs=stairs, cooldown_steps=20).schedule(steps)
+    for step in range(81):
+        assert cooled(step) == usual(step)
+    assert cooled(90) == pytest.approx(usual(90) / 2)
+    assert cooled(100) == 0
+    assert OptimConfig(cooldown_steps=500).schedule(steps)(0) == 1  # longer than the course: all of it cools down
 
 
 def test_a_resumed_schedule_goes_on_where_it_stopped_and_its_state_is_plain():

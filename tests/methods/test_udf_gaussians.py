@@ -16,7 +16,7 @@ from rilievo.methods.udf import witness_module
 from rilievo.methods.udf.config import PRESETS, GaussiansConfig, PullConfig
 from rilievo.methods.udf.coupling import Coupling
 from rilievo.methods.udf.guide import SurfaceGuide
-from rilievo.methods.udf.lifted import DepthPicture, SeenSurface, agreement, thinned
+from rilievo.methods.udf.lifted import DepthPicture, SeenSurface, agreement, thinned, usual_count
 from rilievo.methods.udf.model import asks_gaussians
 from rilievo.methods.udf.module import UdfModule
 from rilievo.methods.udf.witness import flat_cloud
@@ -63,9 +63,17 @@ def test_points_near_the_sheet_are_on_both_sides_and_the_same_again(sheet):
 def test_many_points_of_a_cell_become_their_mean_and_few_become_none():
     points = torch.tensor([[0.1, 0.1, 0.1], [0.3, 0.1, 0.1], [0.2, 0.4, 0.1], [5.0, 5, 5]])
     normals = torch.tensor([[0.0, 0, 1], [0, 0, -1], [0, 0, 1], [1, 0, 0]])
-    seen = thinned(points, normals, cell=1.0, least=2)
+    seen = thinned(points, normals, cell=1.0, least=2.0)
     torch.testing.assert_close(seen.points, torch.tensor([[0.2, 0.2, 0.1]]))
     torch.testing.assert_close(seen.normals.abs(), torch.tensor([[0.0, 0, 1]]))
+
+
+def test_what_is_usual_is_what_a_point_in_the_middle_of_all_sees_round_itself():
+    crowd, pairs, alone = torch.zeros(9, 3) + 0.5, torch.arange(4).repeat_interleave(2)[:, None] + 20.5, 40.5
+    points = torch.cat([crowd, pairs.expand(-1, 3), torch.full((1, 3), alone)])
+    assert usual_count(points, 1.0) == 2  # eight of eighteen points in pairs, and one alone; nine together
+    assert usual_count(points, 100.0) == 18
+    assert usual_count(points[:0], 1.0) == 0
 
 
 def test_a_view_agrees_with_points_at_the_depth_it_has():

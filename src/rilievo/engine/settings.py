@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from rilievo.engine.schedules import Exponential, Rate, Stairs, hold, warmup
+from rilievo.engine.schedules import Exponential, Product, Ramp, Rate, Stairs, hold, warmup
 from rilievo.errors import clear
 from rilievo.stretch import Step, Steps
 
@@ -61,6 +61,8 @@ class OptimConfig:
     """Updates at full rate before an exponential decay begins."""
     final: float = 0.1
     """What is left of the rates at the last step of an exponential decay."""
+    cooldown_steps: Step = 0
+    """Last updates, over which the rates fall to nothing besides: what was noise between steps is averaged away."""
     stairs: Steps = ()
     """Steps at which the rates are multiplied by `stair` instead."""
     stair: float = 0.33
@@ -68,12 +70,17 @@ class OptimConfig:
 
     def schedule(self, steps: int) -> Rate:
         """Factor of the learning rates by update number."""
+        if self.cooldown_steps:
+            return Product((replace(self, cooldown_steps=0).schedule(steps), self._cooldown(steps)))
         if self.stairs:
             return Stairs(self.stairs, self.stair)
         decay = Exponential(max(1, steps - max(self.warmup_steps, self.hold_steps)), self.final)
         if self.warmup_steps:
             return warmup(self.warmup_steps, decay)
         return hold(self.hold_steps, decay) if self.hold_steps else decay
+
+    def _cooldown(self, steps: int) -> Rate:
+        return Ramp(1.0, 0.0, steps, max(0, steps - self.cooldown_steps))
 
 
 @dataclass(frozen=True)

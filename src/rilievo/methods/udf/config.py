@@ -146,10 +146,10 @@ class LiftConfig:
     """Of these have to see it, too."""
     tolerance: float = 0.01
     """Difference in depth that still counts as agreement, in region radii."""
-    cell: float = 0.004
-    """Points in a cell of this side become one."""
-    least: int = 3
-    """Fewer points in a cell are none."""
+    cell: float = 0.006
+    """Points in a cell of this side become one, in region radii."""
+    support: float = 0.6
+    """A cell with less than this share of the points that are usual is none: what is wrong is seldom wrong alike."""
 
 
 @dataclass(frozen=True)
@@ -330,26 +330,26 @@ PAPER = UdfConfig(
 """NeuralUDF's configuration for DTU in its two phases, the second with patches. Hours on a GPU."""
 
 FAST = UdfConfig(
-    fit=FitConfig(steps=1900, samples=24 * 1024, rays=1024, checkpoint_every=250),
-    optim=OptimConfig(warmup_steps=100, final=0.05),
+    fit=FitConfig(steps=1200, samples=24 * 1024, rays=1024, checkpoint_every=250),
+    optim=OptimConfig(warmup_steps=80, final=0.05, cooldown_steps=150),
     losses=UdfLosses(
         sparsity=Constant(0.01),
-        near=Ramp(30.0, 10.0, 1500),
-        below=Ramp(300.0, 100.0, 1500),
-        direction=Ramp(0.1, 0.02, 1500),
+        near=Ramp(30.0, 10.0, 950),
+        below=Ramp(300.0, 100.0, 950),
+        direction=Ramp(0.1, 0.02, 950),
         far=Constant(1.0),
         depth=Constant(0.5),
         normal=Constant(0.05),
         projection=Constant(0.5),
     ),
-    grid=HashGridConfig(levels=12, log2_table=17, base=16, growth=1.4, start_level=4, update_steps=150),
+    grid=HashGridConfig(levels=12, log2_table=17, base=16, growth=1.4, start_level=4, update_steps=95),
     samples_per_ray=512,
     step_per_width=0.5,
-    cos_anneal_steps=1000,
+    cos_anneal_steps=630,
     sharpen_to=0.62,
-    sharpen_steps=1500,
-    approach_step=100,
-    first_surface_step=600,
+    sharpen_steps=950,
+    approach_step=60,
+    first_surface_step=380,
     occupancy=OccupancyConfig(resolution=64, decay=0.0, warmup_steps=64),
     eikonal_points=2048,
     outside=BackgroundConfig(
@@ -390,7 +390,7 @@ SMOKE = replace(
         patches=64,
         half_patch=2,
         losses=GaussianLosses(normals=Ramp(0.0, 0.05, 15), views=Ramp(0.0, 0.1, 20)),
-        lift=LiftConfig(views=4, agreeing=1, tolerance=0.1, cell=0.03, least=1),
+        lift=LiftConfig(views=4, agreeing=1, tolerance=0.1, cell=0.03, support=0.0),
     ),
     occupancy=OccupancyConfig(resolution=32, update_every=8, warmup_steps=16),
     outside=BackgroundConfig(

@@ -50,7 +50,7 @@ class SurfaceGuide:
     def __init__(self, seen: SeenSurface, cell: float) -> None:
         self.seen, self.cell = seen, cell
         self.fine = SeenPlanes(seen, cell)
-        self.coarse = SeenPlanes(thinned(seen.points, seen.normals, COARSE * cell, 1), COARSE * cell)
+        self.coarse = SeenPlanes(thinned(seen.points, seen.normals, COARSE * cell, 1.0), COARSE * cell)
 
     def near(self, count: int, generator: torch.Generator) -> Taught:
         """`count` points around the surface."""

@@ -90,14 +90,32 @@ def seen_surface(model: WitnessModel, sampler: ViewSampler, config: LiftConfig) 
         kept = votes >= min(config.agreeing, len(others))
         points.append(found[kept])
         normals.append(picture.normals[pixels[:, 1], pixels[:, 0]][kept])
-    return thinned(torch.cat(points), torch.cat(normals), config.cell, config.least)
+    points, normals = torch.cat(points), torch.cat(normals)
+    return thinned(points, normals, config.cell, config.support * usual_count(points, config.cell))
 
 
-def thinned(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], cell: float, least: int) -> SeenSurface:
+def usual_count(points: Float[Tensor, "n 3"], cell: float) -> float:
+    """How many points share a cell with a point, in the median; 0 without points."""
+    of, count = cells_of(points, cell)
+    return float(count[of].double().median()) if len(points) else 0.0
+
+
+def cells_of(points: Float[Tensor, "n 3"], cell: float) -> tuple[Int64[Tensor, "n"], Int64[Tensor, "c"]]:
+    """Which cell of space each point lies in, of those that hold any, and how many each of these holds."""
+    if not len(points):
+        return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+    index = (points / cell).floor().long()
+    index = index - index.amin(0)
+    width, height = (index.amax(0)[:2] + 1).tolist()
+    keys = (index[:, 2] * height + index[:, 1]) * width + index[:, 0]
+    _, of, count = torch.unique(keys, return_inverse=True, return_counts=True)
+    return of, count
+
+
+def thinned(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], cell: float, least: float) -> SeenSurface:
     """One point per cell of space that holds at least `least`: their mean, and the mean of their normals, turned
     alike."""
-    index = (points / cell).floor().long()
-    _, of, count = torch.unique(index, dim=0, return_inverse=True, return_counts=True)
+    of, count = cells_of(points, cell)
     cells = len(count)
     first = torch.full((cells,), len(points), device=of.device).scatter_reduce(
         0, of, torch.arange(len(points), device=of.device), "amin"

@@ -160,6 +160,19 @@ def test_closed_sphere_stays_closed_and_looks_outwards():
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.6**3, rel=0.01)
 
 
+@pytest.mark.parametrize("depth", [0.006, 0.01])
+def test_spot_where_a_learned_field_was_below_zero_is_no_hole(depth):
+    """Its absolute value has two sheets there, less than a voxel apart, and next to no gradient between them."""
+
+    def learned(points):
+        away = (points.norm(dim=-1) - 0.5).abs()
+        spot = (-(points - points.new_tensor([0.5, 0, 0])).square().sum(-1) / 0.2**2).exp()
+        return ((away**2 + (0.004 * spot) ** 2).sqrt() - depth * spot).abs()
+
+    corner = torch.full((3,), 0.8)
+    assert extract_unsigned_surface(learned, -corner, corner, 96).is_closed()
+
+
 def test_two_sheets_four_voxels_apart_stay_two():
     low, high = annulus(0, 0.6, -0.05), annulus(0, 0.5, 0.05)
     low_foot = low.foot

@@ -1,8 +1,10 @@
 """Pinholes: what is left open where two cells disagree.
 
 On a face whose inside corners lie on one diagonal, marching cubes keeps the inside apart (`cube_table`). Two cells that
-took opposite sides for the inside draw different contours there and leave a hole of four edges between them. Such holes
-are closed by a fan, if the field is small in their middle; an opening of the surface itself is not so narrow.
+took opposite sides for the inside draw different contours there and leave a hole of four edges between them. Larger
+ones are left where a learned field goes below zero before its absolute value is taken: it is as good as zero all over
+the spot, and has no gradient to speak of. Such holes are closed by a fan, if the field is small all over it; in an
+opening of the surface itself the field grows with the distance from the rim.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import numpy as np
 from rilievo.meshing.unsigned_band import UnsignedField, unit
 from rilievo.meshing.unsigned_edge import Patch, face_edges, joined
 
-MOST_EDGES = 8
-"""Around a hole that no surface would have."""
+MOST_EDGES = 64
+"""Around a hole that a fan can close."""
 
 SMALL = 0.5
-"""Voxels from the surface at which the middle of a hole may be."""
+"""Voxels from the surface at which the middle of a hole may be, and what lies half way to its rim."""
 
 
 def pinholes_filled(field: UnsignedField, patch: Patch) -> Patch:
@@ -34,7 +36,8 @@ def pinholes_filled(field: UnsignedField, patch: Patch) -> Patch:
     for loop in loops:
         rim = border[of_edge == loop]
         middle = patch.vertices[rim].mean(axis=(0, 1))[None]
-        if field.distance(middle)[0] > SMALL * field.voxel:
+        half_way = (patch.vertices[rim].mean(axis=1) + middle) / 2
+        if field.distance(np.concatenate([middle, half_way])).max() > SMALL * field.voxel:
             continue
         around = patch.normals[rim[:, 0]]
         normals.append(unit((around * np.where(around @ around[0] < 0, -1, 1)[:, None]).mean(axis=0)[None]))

@@ -90,8 +90,8 @@ def seen_surface(model: WitnessModel, sampler: ViewSampler, config: LiftConfig) 
         kept = votes >= min(config.agreeing, len(others))
         points.append(found[kept])
         normals.append(picture.normals[pixels[:, 1], pixels[:, 0]][kept])
-    points, normals = torch.cat(points), torch.cat(normals)
-    return thinned(points, normals, config.cell, config.support * usual_count(points, config.cell))
+    together = torch.cat(points)
+    return thinned(together, torch.cat(normals), config.cell, config.support * usual_count(together, config.cell))
 
 
 def usual_count(points: Float[Tensor, "n 3"], cell: float) -> float:

@@ -13,13 +13,14 @@ from rilievo.engine import checkpoint
 from rilievo.engine.schedules import Constant
 from rilievo.engine.view_sampler import ViewSampler
 from rilievo.methods.udf import witness_module
-from rilievo.methods.udf.config import PRESETS, GaussiansConfig, PullConfig
+from rilievo.methods.udf.config import PRESETS, PullConfig
 from rilievo.methods.udf.coupling import Coupling
 from rilievo.methods.udf.guide import SurfaceGuide
 from rilievo.methods.udf.lifted import DepthPicture, SeenSurface, agreement, thinned, usual_count
 from rilievo.methods.udf.model import asks_gaussians
 from rilievo.methods.udf.module import UdfModule
 from rilievo.methods.udf.witness import flat_cloud
+from rilievo.methods.udf.witness_config import GaussiansConfig
 from rilievo.methods.udf.witness_module import WitnessModule
 from rilievo.methods.udf.witness_start import in_hull
 from rilievo.renderers.planar_splat import facing_normals
@@ -157,3 +158,18 @@ def test_every_gaussian_teaches_where_that_is_wanted(capture, sheet):
         assert torch.equal(values[name], again[name])
     unasked = Coupling(smoke, coupling.witness, sheet).taught(field, 1, part=0, parts=1)
     assert not {"pull", "discs"} & set(unasked)
+
+
+@pytest.mark.parametrize(("every", "learning"), [(4, [0, 4]), (0, [])])
+def test_gaussians_learn_at_some_steps_of_the_field_and_have_a_gradient_at_all(every, learning, capture, sheet):
+    smoke = PRESETS["smoke"]
+    config = dataclasses.replace(smoke, gaussians=dataclasses.replace(smoke.gaussians, count=200, every=every))
+    scene = load_scene(capture).normalised()
+    coupling = Coupling(config, WitnessModule(config, scene), sheet)
+    field = UdfModule(config, scene, coupling).model.geometry
+    for step in (0, 1, 4):
+        coupling.zero_grad()
+        coupling.photographed(field, step)[0].backward()
+        means = coupling.witness.model.gaussians.means.grad
+        assert means is not None
+        assert bool(means.any()) == (step in learning)

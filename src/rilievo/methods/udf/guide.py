@@ -29,7 +29,7 @@ PLANES = 4
 CLOSE, WIDE = 0.01, 0.08
 """Deviations of the heights of points near the surface, in region radii; half of the points each."""
 LEAF = 64
-"""Points in a leaf of the tree: a third of the time that SciPy's 10 take, where the nearest are not very near."""
+"""Points in a leaf of the tree: SciPy's 10 are slow to search where the nearest points are not very near."""
 COARSE = 5
 """Cells to a side of those that stand for the surface where it is far away."""
 

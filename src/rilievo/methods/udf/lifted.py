@@ -18,8 +18,8 @@ from rilievo.cameras.camera import Cameras
 from rilievo.engine.view_sampler import Picture, ViewSampler
 from rilievo.renderers.patch_blend import nearest_views
 
-from .config import LiftConfig
 from .witness import WitnessModel
+from .witness_config import LiftConfig
 
 SOLID = 0.5
 """Opacity and coverage of pixels that show the surface."""
@@ -103,7 +103,8 @@ def usual_count(points: Float[Tensor, "n 3"], cell: float) -> float:
 def cells_of(points: Float[Tensor, "n 3"], cell: float) -> tuple[Int64[Tensor, "n"], Int64[Tensor, "c"]]:
     """Which cell of space each point lies in, of those that hold any, and how many each of these holds."""
     if not len(points):
-        return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+        none = torch.zeros(0, dtype=torch.int64, device=points.device)
+        return none, none
     index = (points / cell).floor().long()
     index = index - index.amin(0)
     width, height = (index.amax(0)[:2] + 1).tolist()

@@ -17,7 +17,7 @@ from rilievo.gaussians.cloud import GaussianCloud
 from rilievo.gaussians.rows import Gaussians
 from rilievo.renderers.planar_splat import PlanarRender, flat, render_planes
 
-from .config import GaussiansConfig
+from .witness_config import GaussiansConfig
 
 THICKNESS = 1e-4
 """Third scale of every Gaussian, in region radii: far less than a pixel."""

@@ -26,9 +26,10 @@ from rilievo.losses.gaussian_udf import best_view_ncc
 from rilievo.renderers.patch_blend import SourceViews, patch_offsets, plane_patches
 from rilievo.renderers.planar_splat import PlanarRender, normals_of_depth
 
-from .config import GaussianLosses, UdfConfig
+from .config import UdfConfig
 from .other_views import OtherViews
 from .witness import WitnessModel
+from .witness_config import GaussianLosses
 from .witness_start import first_discs, one_disc
 
 OPAQUE = 0.5

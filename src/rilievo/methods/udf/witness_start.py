@@ -12,10 +12,10 @@ from rilievo.engine.view_sampler import ViewSampler
 from rilievo.gaussians.cloud import GaussianCloud
 from rilievo.gaussians.spacing import neighbour_distance
 
-from .config import GaussiansConfig
 from .other_views import OtherViews
 from .patch_match import search
 from .witness import flat_cloud
+from .witness_config import GaussiansConfig
 
 LARGEST = 0.05
 """No disc starts larger than this, in region radii."""

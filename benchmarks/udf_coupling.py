@@ -30,7 +30,7 @@ from rilievo.metrics.reference import read_reference
 from rilievo.stretch import stretched
 
 TRIAL_STEPS = 60
-"""Of the short run in which kernels are compiled; two others, of as many steps and of three times as many, are timed."""
+"""Of the short run in which kernels are compiled; two others, of as many steps and three times as many, are timed."""
 
 
 def course(use: str, share: float, seed: int) -> UdfConfig:

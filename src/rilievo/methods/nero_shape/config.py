@@ -106,7 +106,8 @@ FAST = NeroShapeConfig(
         occupancy=OccupancyConfig(resolution=64, threshold=0.01),
     ),
 )
-"""Small grids and networks: a quarter of an hour on two CPU cores."""
+"""Small grids and networks: a quarter of an hour on two CPU cores. The finest of 10 levels has 330 cells a side, which
+suits photos of some 300 pixels; for larger ones `--grid.levels 12`."""
 
 SMOKE = replace(
     FAST,

@@ -35,7 +35,18 @@ def sheet():
     x, y = torch.meshgrid(line, line, indexing="ij")
     points = torch.stack([x, y, torch.full_like(x, 0.1)], dim=-1).reshape(-1, 3)
     sides = torch.where(torch.rand(len(points), generator=torch.Generator().manual_seed(0)) < 0.5, -1.0, 1.0)
-    return SurfaceGuide(SeenSurface(points, torch.tensor([0.0, 0, 1]) * sides[:, None]), CELL)
+    two_sided = torch.ones(len(points), dtype=torch.bool)
+    return SurfaceGuide(SeenSurface(points, torch.tensor([0.0, 0, 1]) * sides[:, None], two_sided), CELL, ~two_sided)
+
+
+@pytest.fixture(scope="module")
+def lid():
+    """The same square, seen from above, with the inside of something below it."""
+    line = torch.arange(-0.5, 0.5 + CELL / 2, CELL)
+    x, y = torch.meshgrid(line, line, indexing="ij")
+    points = torch.stack([x, y, torch.full_like(x, 0.1)], dim=-1).reshape(-1, 3)
+    inside = torch.ones(len(points), dtype=torch.bool)
+    return SurfaceGuide(SeenSurface(points, torch.tensor([0.0, 0, 1]).expand_as(points), ~inside), CELL, inside)
 
 
 def test_distances_are_taught_on_both_sides_of_a_sheet(sheet):
@@ -61,12 +72,44 @@ def test_points_near_the_sheet_are_on_both_sides_and_the_same_again(sheet):
     assert first.distance.median() < 0.05
 
 
+def test_below_a_lid_the_number_is_negative_and_the_distance_known_close_to_it_alone(lid):
+    taught = lid.fine.taught(torch.tensor([[0.2, 0.1, 0.3], [0.2, 0.1, 0.08], [0.2, 0.1, -0.3]]))
+    assert taught.side.tolist() == [1, -1, -1]
+    assert taught.known.tolist() == [True, True, False]
+    torch.testing.assert_close(taught.distance[:2], torch.tensor([0.2, 0.02]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(taught.direction[1], torch.tensor([0.0, 0, -1]), atol=1e-4, rtol=0)
+
+
+def test_below_a_lid_and_beside_it_nothing_is_taught(lid, sheet):
+    beside = torch.tensor([[0.9, 0.0, 0.0]])
+    for guide, side in ((lid, 0), (sheet, 1)):
+        for planes in (guide.fine, guide.coarse):
+            taught = planes.taught(beside)
+            assert taught.side.tolist() == [side]
+            assert taught.known.tolist() == [bool(side)]
+
+
+def test_sheets_are_taught_to_be_positive_on_both_sides(sheet):
+    taught = sheet.near(300, torch.Generator().manual_seed(5))
+    assert (taught.side == 1).all()
+    assert taught.known.all()
+
+
 def test_many_points_of_a_cell_become_their_mean_and_few_become_none():
     points = torch.tensor([[0.1, 0.1, 0.1], [0.3, 0.1, 0.1], [0.2, 0.4, 0.1], [5.0, 5, 5]])
     normals = torch.tensor([[0.0, 0, 1], [0, 0, -1], [0, 0, 1], [1, 0, 0]])
     seen = thinned(points, normals, cell=1.0, least=2.0)
     torch.testing.assert_close(seen.points, torch.tensor([[0.2, 0.2, 0.1]]))
-    torch.testing.assert_close(seen.normals.abs(), torch.tensor([[0.0, 0, 1]]))
+    torch.testing.assert_close(seen.normals, torch.tensor([[0.0, 0, 1]]))  # to where two of three point
+    assert seen.two_sided.tolist() == [True]
+
+
+def test_a_side_that_few_of_many_looked_at_was_not_seen():
+    normals = torch.tensor([[0.0, 0, 1]]).repeat(20, 1)
+    normals[:17] *= -1  # with the first one
+    seen = thinned(torch.full((20, 3), 0.5), normals, cell=1.0, least=2.0)
+    torch.testing.assert_close(seen.normals, torch.tensor([[0.0, 0, -1]]))
+    assert seen.two_sided.tolist() == [False]
 
 
 def test_what_is_usual_is_what_a_point_in_the_middle_of_all_sees_round_itself():
@@ -82,7 +125,7 @@ def test_a_view_agrees_with_points_at_the_depth_it_has():
     camera = Cameras.pinhole(torch.eye(4, dtype=torch.float64)[None], K, torch.tensor([[32, 32]]))
     depth = torch.full((32, 32), 2.0)
     depth[:, 20:] = 0
-    picture = DepthPicture(camera, depth, torch.zeros(32, 32, 3))
+    picture = DepthPicture(camera, depth, torch.zeros(32, 32, 3), depth == 0)
     points = torch.tensor([[0.0, 0, 2.005], [0.0, 0, 2.2], [0.4, 0, 2], [9.0, 0, 2], [0, 0, -2]])
     assert agreement(picture, points, 0.01).tolist() == [True, False, False, False, False]
 

@@ -12,6 +12,7 @@ What the Gaussians are taught meanwhile: the photographs, as before, and by *pro
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -67,18 +68,19 @@ class Coupling(nn.Module):
 
         def own(taught: Taught) -> Taught:
             mine = slice(part, None, parts)
-            return Taught(*(t[mine].to(device) for t in (taught.points, taught.distance, taught.direction)))
+            return Taught(*(getattr(taught, field.name)[mine].to(device) for field in fields(taught)))
 
         if weights.near(step) or weights.below(step) or weights.direction(step):
             taught = own(self.guide.near(self.config.near_points, generator))
             said = field(taught.points)
-            values["near"] = height_error(said.raw, taught.distance)
-            values["below"] = (-said.raw).clamp_min(0)
+            values["near"] = taught.known * height_error(taught.side * said.raw, taught.distance)
+            values["below"] = (-taught.side * said.raw).clamp_min(0)
             cosine = (F.normalize(said.gradient, dim=-1) * taught.direction).sum(-1)
-            values["direction"] = torch.where(taught.distance > UNCERTAIN, 1 - cosine, 0)
+            values["direction"] = torch.where(taught.known & (taught.distance > UNCERTAIN), 1 - cosine, 0)
         if weights.far(step):
             taught = own(self.guide.anywhere(self.config.far_points, generator))
-            values["far"] = height_error(field.raw(taught.points), taught.distance)
+            turned = taught.side * field.raw(taught.points)
+            values["far"] = torch.where(taught.known, height_error(turned, taught.distance), (-turned).clamp_min(0))
         return values | self._by_all(field, step, part=part, parts=parts)
 
     def _by_all(self, field: UdfField, step: int, *, part: int, parts: int) -> dict[str, Float[Tensor, "_"]]:

@@ -5,6 +5,11 @@ GaussianUDF, arXiv:2503.19458, eq. 7); elsewhere they are anywhere. The distance
 of a seen point, which reaches no farther than the spacing of points: beyond an edge of the surface it grows, which no
 photometric term would teach.
 
+Behind points that something's inside lies behind (`enclosure`) the network's number is to be negative: the surface is
+where it changes sign, and may go on where no photograph shows it, under what stands on a table. The distance is taught
+close to the surface alone there, and what lies behind such points and beside them is not taught at all: the nearest
+surface may be one that was never seen.
+
 δ is the height over a plane, h its length.
 """
 
@@ -14,13 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.spatial import KDTree
 from torch import Tensor
 
 from rilievo.losses.gaussian_udf import raised
 
-from .lifted import SeenSurface, thinned
+from .lifted import COARSE, SeenSurface, thinned
 
 REACH = 1.5
 """Cells to the side of its point in which a plane is believed."""
@@ -30,8 +35,8 @@ CLOSE, WIDE = 0.01, 0.08
 """Deviations of the heights of points near the surface, in region radii; half of the points each."""
 LEAF = 64
 """Points in a leaf of the tree: SciPy's 10 are slow to search where the nearest points are not very near."""
-COARSE = 5
-"""Cells to a side of those that stand for the surface where it is far away."""
+THICK = 0.03
+"""Depth inside something, in region radii, to which the distance from what was seen of it is believed."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +47,22 @@ class Taught:
     distance: Float[Tensor, "n"]
     direction: Float[Tensor, "n 3"]
     """Unit, away from the surface."""
+    side: Float[Tensor, "n"]
+    """Sign of the network's number: -1 inside of something, 1 elsewhere, 0 where nothing is known."""
+    known: Bool[Tensor, "n"]
+    """Whether distance and direction are."""
 
 
 class SurfaceGuide:
     """Seen points, all of them for what is near and fewer for what is far."""
 
-    def __init__(self, seen: SeenSurface, cell: float) -> None:
+    def __init__(self, seen: SeenSurface, cell: float, enclosed: Bool[Tensor, "n"]) -> None:
+        """`enclosed`: whether the inside of something is behind a point."""
         self.seen, self.cell = seen, cell
-        self.fine = SeenPlanes(seen, cell)
-        self.coarse = SeenPlanes(thinned(seen.points, seen.normals, COARSE * cell, 1.0), COARSE * cell)
+        self.fine = SeenPlanes(seen, cell, enclosed)
+        few = thinned(seen.points, seen.normals, COARSE * cell, 1.0)
+        nearest = torch.from_numpy(self.fine.tree.query(few.points.cpu().numpy())[1]).to(enclosed.device)
+        self.coarse = SeenPlanes(few, COARSE * cell, enclosed[nearest] & ~few.two_sided)
 
     def near(self, count: int, generator: torch.Generator) -> Taught:
         """`count` points around the surface."""
@@ -68,8 +80,8 @@ class SurfaceGuide:
 class SeenPlanes:
     """Points with planes, in a tree."""
 
-    def __init__(self, seen: SeenSurface, cell: float) -> None:
-        self.cell = cell
+    def __init__(self, seen: SeenSurface, cell: float, enclosed: Bool[Tensor, "n"]) -> None:
+        self.cell, self.enclosed = cell, enclosed.cpu().numpy()
         self.points, self.normals = (t.detach().cpu().double().numpy() for t in (seen.points, seen.normals))
         self.tree = KDTree(self.points, leafsize=LEAF)
 
@@ -90,4 +102,8 @@ class SeenPlanes:
         out = (out * weight[..., None]).sum(1)
         length = np.linalg.norm(out, axis=-1, keepdims=True)
         direction = np.divide(out, length, out=np.zeros_like(out), where=length > 0)
-        return Taught(points, *(torch.from_numpy(a).to(points) for a in (mean, direction)))
+        behind, beside = self.enclosed[which[:, 0]] & (delta[:, 0] < 0), beyond[:, 0] > 0
+        side = np.where(behind, np.where(beside, 0.0, -1.0), 1.0)
+        known = ~behind | (~beside & (mean < THICK))
+        told_distance, told_direction, told_side = (torch.from_numpy(a).to(points) for a in (mean, direction, side))
+        return Taught(points, told_distance, told_direction, told_side, torch.from_numpy(known).to(points.device))

@@ -2,7 +2,8 @@
 
 A pixel's plane puts a point on its ray. The point counts if in enough of the nearest other views the depth picture has
 the same point; what only one view believes in is mostly wrong. Points of all views are then averaged in small cells, so
-that a surface seen sixty times is there once, sixty times as sure. Normals keep no side: a sheet has two.
+that a surface seen sixty times is there once, sixty times as sure. A sheet has two sides: normals are on the one that
+more of the views looked at, and it is kept whether the other was looked at, too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ from .witness_config import LiftConfig
 
 SOLID = 0.5
 """Opacity and coverage of pixels that show the surface."""
+LOOKED_AT = 0.2
+"""Share of a cell's pixels that look at one side of the surface from which on that side has been seen."""
+
+COARSE = 5
+"""Cells to a side of those whose points stand for the surface where fewer will do."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class DepthPicture:
     """Along camera z; 0 where nothing is trusted."""
     normals: Float[Tensor, "h w 3"]
     """Unit, in the world's axes, towards the camera."""
+    beside: Bool[Tensor, "h w"]
+    """Where the photo shows nothing of the object."""
 
     def points(self, pixels: Int64[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
         """Where pixels see the surface."""
@@ -45,10 +53,13 @@ class DepthPicture:
 
 @dataclass(frozen=True)
 class SeenSurface:
-    """Points of the surface with normals of either side, in the normalised world."""
+    """Points of the surface, in the normalised world."""
 
     points: Float[Tensor, "n 3"]
     normals: Float[Tensor, "n 3"]
+    """Unit, on the side that was looked at; where both were, on that more views looked at."""
+    two_sided: Bool[Tensor, "n"]
+    """Whether both sides were looked at."""
 
 
 @torch.no_grad()
@@ -58,7 +69,9 @@ def depth_picture(model: WitnessModel, picture: Picture) -> DepthPicture:
     shown = (picture.coverage >= 128) & picture.supervised
     trusted = shown.to(seen.alpha.device) & (seen.alpha > SOLID)
     R = picture.camera.cam_from_world[0, :3, :3].to(seen.normals)
-    return DepthPicture(picture.camera, torch.where(trusted, seen.depth, 0), F.normalize(seen.normals, dim=-1) @ R)
+    depth, normals = torch.where(trusted, seen.depth, 0), F.normalize(seen.normals, dim=-1) @ R
+    beside = (picture.coverage < 128) & picture.supervised
+    return DepthPicture(picture.camera, depth, normals, beside.to(depth.device))
 
 
 def agreement(picture: DepthPicture, points: Float[Tensor, "n 3"], tolerance: float) -> Bool[Tensor, "n"]:
@@ -74,9 +87,13 @@ def agreement(picture: DepthPicture, points: Float[Tensor, "n 3"], tolerance: fl
     return inside.to(there.device) & (whole > 0.99) & agrees
 
 
-def seen_surface(model: WitnessModel, sampler: ViewSampler, config: LiftConfig) -> SeenSurface:
+def depth_pictures(model: WitnessModel, sampler: ViewSampler) -> list[DepthPicture]:
+    """Those of all training views."""
+    return [depth_picture(model, picture) for picture in sampler.pictures]
+
+
+def seen_surface(pictures: list[DepthPicture], config: LiftConfig) -> SeenSurface:
     """The points that several views agree on, averaged in cells."""
-    pictures = [depth_picture(model, picture) for picture in sampler.pictures]
     centers = torch.cat([picture.camera.centers for picture in pictures])
     forwards = torch.cat([picture.camera.forwards for picture in pictures])
     points, normals = [], []
@@ -115,14 +132,17 @@ def cells_of(points: Float[Tensor, "n 3"], cell: float) -> tuple[Int64[Tensor, "
 
 def thinned(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], cell: float, least: float) -> SeenSurface:
     """One point per cell of space that holds at least `least`: their mean, and the mean of their normals, turned
-    alike."""
+    alike, to where most of them point."""
     of, count = cells_of(points, cell)
     cells = len(count)
     first = torch.full((cells,), len(points), device=of.device).scatter_reduce(
         0, of, torch.arange(len(points), device=of.device), "amin"
     )
-    side = torch.where((normals * normals[first][of]).sum(-1) < 0, -1.0, 1.0)[:, None].to(normals)
+    behind = (normals * normals[first][of]).sum(-1) < 0
+    share = torch.zeros(cells).to(normals).index_add(0, of, behind.to(normals)) / count
+    side = torch.where(behind ^ (share > 0.5)[of], -1.0, 1.0)[:, None].to(normals)
     mean = torch.zeros(cells, 3).to(points).index_add(0, of, points) / count[:, None]
     turned = torch.zeros(cells, 3).to(normals).index_add(0, of, side * normals)
+    two_sided = torch.minimum(share, 1 - share) >= LOOKED_AT
     kept = count >= least
-    return SeenSurface(mean[kept], F.normalize(turned[kept], dim=-1))
+    return SeenSurface(mean[kept], F.normalize(turned[kept], dim=-1), two_sided[kept])

@@ -9,8 +9,9 @@ from rilievo.errors import clear
 
 from .config import UdfConfig
 from .coupling import Coupling
+from .enclosure import enclosed
 from .guide import SurfaceGuide
-from .lifted import seen_surface
+from .lifted import depth_pictures, seen_surface
 from .witness_module import WitnessModule
 
 FOLDER = "gaussians"
@@ -30,7 +31,8 @@ def coupled_gaussians(config: UdfConfig, scene: Scene, workspace: Workspace) -> 
     witness.trainer = None  # which has done its part, and cannot be sent to other processes
     witness.model.set_step(witness.config.fit.steps)
     lift = config.gaussians.lift
-    seen = seen_surface(witness.model, witness.sampler, lift)
+    pictures = depth_pictures(witness.model, witness.sampler)
+    seen = seen_surface(pictures, lift)
     if len(seen.points) < FEW_POINTS:
         raise clear(
             "Gaussians trained on the photographs",
@@ -38,4 +40,4 @@ def coupled_gaussians(config: UdfConfig, scene: Scene, workspace: Workspace) -> 
             got=str(len(seen.points)),
             do="check cameras and masks, train longer with --gaussians.steps, or use --gaussians.use off",
         )
-    return Coupling(config, witness, SurfaceGuide(seen, lift.cell))
+    return Coupling(config, witness, SurfaceGuide(seen, lift.cell, enclosed(seen, pictures, lift.cell)))

@@ -48,7 +48,9 @@ def test_chamfer_of_concentric_spheres_is_the_difference_of_their_radii():
     assert found.radius == pytest.approx(0.8, rel=1e-3)
     assert found.f_score_half_percent == found.f_score_one_percent == 0
     assert found.closed
-    assert found.components == 1
+    assert (found.boundaries, found.components) == (0, 1)
+    assert found.area == pytest.approx(4 * math.pi * 0.78**2, rel=0.01)
+    assert found.area_ratio == pytest.approx((0.78 / 0.8) ** 2, rel=0.01)
 
 
 def test_a_mesh_agrees_with_itself_to_rounding():
@@ -136,6 +138,7 @@ def test_points_with_normals_stand_for_the_surface_they_were_taken_from(tmp_path
     taken = sample_surface(truth, 50_000, generator(3))
     np.savez(tmp_path / "points.npz", points=taken.points.astype(np.float32), normals=taken.normals.astype(np.float16))
     sampled = compare_meshes(mesh, read_reference(tmp_path / "points.npz"), samples=FEW)
+    assert math.isnan(sampled.area_ratio)  # points have no area
     exact = compare_meshes(mesh, truth, samples=FEW)
     assert sampled.chamfer_percent == pytest.approx(exact.chamfer_percent, rel=0.02)
     assert sampled.normal_error_deg == pytest.approx(exact.normal_error_deg, abs=1.0)

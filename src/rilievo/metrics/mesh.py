@@ -47,8 +47,14 @@ class MeshComparison:
     """Of the reference's bounding ball, in its units."""
     closed: bool
     """Whether the compared mesh has no boundary."""
+    boundaries: int
+    """Its boundary loops."""
     components: int
-    """Connected pieces of the compared mesh."""
+    """Its connected pieces."""
+    area: float
+    """Its area, in squared units of the reference."""
+    area_ratio: float
+    """The same by the area of the reference; NaN where that is points alone."""
 
 
 def compare_meshes(
@@ -92,7 +98,10 @@ def compare_meshes(
         normal_completeness_deg=normal_completeness,
         radius=radius,
         closed=mesh.is_closed(),
+        boundaries=mesh.boundary_loops(),
         components=mesh.components()[0],
+        area=mesh.area,
+        area_ratio=mesh.area / truth.area,
     )
 
 

@@ -8,6 +8,7 @@ at the nearest point, if it lies over the patch which that point stands for.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,10 @@ class MeshSurface:
         return self.mesh.bounding_ball[1]
 
     @property
+    def area(self) -> float:
+        return self.mesh.area
+
+    @property
     def has_sides(self) -> bool:
         """Whether normals have a meaningful sign: an open sheet may be wound either way."""
         return self.mesh.is_closed()
@@ -82,6 +87,11 @@ class SampledSurface:
     @property
     def radius(self) -> float:
         return bounding_ball(self.points)[1]
+
+    @property
+    def area(self) -> float:
+        """Of the whole surface; NaN where only points of it are known."""
+        return math.nan if self.whole is None else self.whole.area
 
     @property
     def has_sides(self) -> bool:

@@ -55,6 +55,18 @@ def test_depth_of_a_slanted_plane_is_the_algebraic_one(discs):
     torch.testing.assert_close(seen.depth[solid], true_depth()[solid], rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("slant_deg", [0.0, 60.0, 85.0, 90.0])
+def test_a_disc_covers_as_much_of_the_picture_as_its_slant_leaves_of_it(slant_deg):
+    cloud = GaussianCloud.from_points(torch.tensor([[0.0, 0, 3]]), torch.full((1, 3), 0.5), torch.tensor([0.1]), 0, 0.5)
+    cloud.log_scales[:, 2] = math.log(1e-4)
+    half = math.radians(slant_deg) / 2
+    cloud.quats[:] = torch.tensor([math.cos(half), math.sin(half), 0, 0])
+    covered = drawn(flat(cloud)).alpha.sum().item()
+    sigma_px = 0.1 * 60 / 3
+    frontal = 0.5 * 2 * math.pi * sigma_px**2
+    assert covered == pytest.approx(frontal * math.cos(math.radians(slant_deg)), rel=0.1, abs=0.03 * frontal)
+
+
 def test_normals_face_the_eye_whichever_way_discs_are_turned(discs):
     over = torch.tensor([0.0, 1.0, 0.0, 0.0])  # half a turn about x, after which z points the other way
     w, x, y, z = discs.quats.unbind(-1)

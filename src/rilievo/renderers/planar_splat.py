@@ -8,7 +8,8 @@ and D = Σ w d make a plane per pixel, which the ray z (x, y, 1) meets at
 
 (PGSR, Chen et al. 2024, arXiv:2406.06521, section 4.1). Unlike the mean of the Gaussians' own depths this is exact
 where a slanted plane is covered by few of them. The Gaussians are those of `gaussian_rasterize`, with a third axis too
-short to be seen.
+short to be seen, and antialiased: one that is turned edge on fades. Were it drawn half a pixel wide instead,
+silhouettes would be as much too wide, and a closed surface that has to fit into them too small.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def render_planes(
     if background is not None:
         behind[:3] = background
     features = torch.cat([rgb, normals, distance[:, None]], dim=-1)
-    drawn = render_splats(cloud, features, cam_from_world, K, size_px, background=behind)
+    drawn = render_splats(cloud, features, cam_from_world, K, size_px, background=behind, antialiased=True)
     seen = drawn.features
     rays = pixel_rays(K.to(seen), size_px)
     return PlanarRender(seen[..., :3], drawn.alpha, seen[..., 3:6], seen[..., 6], rays, drawn)
@@ -128,7 +129,7 @@ def planes_at_pixels(
         projection.conics,
         projection.depths,
         projection.radii,
-        opacities,
+        opacities * projection.compensation,
         torch.cat([normals, distance[:, None]], dim=-1),
         size_px,
         pixels,

@@ -28,7 +28,7 @@ DEPTHS = tuple(0.02 * i for i in range(1, 8))
 """At which nothing that is inside may be looked through, in region radii."""
 MARGIN = 0.01
 """Lengths, in region radii, by which a point is in front of what a view looks at through it."""
-SPACING = 0.03
+SPACING = 0.02
 """Radius in which points are counted to tell how much surface each stands for."""
 NEIGHBOURS = 0.25
 """Radius in which points vote."""
@@ -41,36 +41,44 @@ def enclosed(seen: SeenSurface, pictures: list[DepthPicture], cell: float) -> Bo
     one_sided = (~some.two_sided).nonzero()[:, 0]
     verdict = torch.zeros(len(some.points), dtype=torch.bool)
     if len(one_sided):
-        points, normals = some.points[one_sided], some.normals[one_sided]
-        wound = winding_numbers(points - BEHIND * normals, seen) > WOUND
-        hidden = ~looked_into(points, normals, seen, pictures)
+        points, normals, around = some.points[one_sided], some.normals[one_sided], OneSided(seen)
+        wound = around.winding_numbers(points - BEHIND * normals) > WOUND
+        hidden = ~looked_into(points, normals, around, pictures)
         verdict[one_sided.cpu()] = voted(points, (wound & hidden).cpu())
     nearest = KDTree(some.points.cpu().numpy()).query(seen.points.cpu().numpy())[1]
     return verdict[torch.from_numpy(nearest)].to(seen.points.device) & ~seen.two_sided
 
 
-def winding_numbers(at: Float[Tensor, "n 3"], seen: SeenSurface) -> Float[Tensor, "n"]:
-    """How often the one-sided part of what was seen goes round points: 1 inside a closed surface, 0 outside."""
-    points, normals = seen.points[~seen.two_sided], seen.normals[~seen.two_sided]
-    tree = KDTree(points.cpu().numpy())
-    count = tree.query_ball_point(points.cpu().numpy(), SPACING, return_length=True)
-    weighted = normals * (math.pi * SPACING**2 / torch.from_numpy(count).to(normals))[:, None]
-    height, sums = (points * weighted).sum(-1), []
-    for part in at.split(max(1, PAIRS_AT_ONCE // max(1, len(points)))):
-        away = torch.cdist(part, points).clamp_min(BEHIND / 4)
-        sums.append(((height - part @ weighted.T) / away**3).sum(-1) / (4 * math.pi))
-    return torch.cat(sums)
+class OneSided:
+    """The part of what was seen of which one side was, as a surface that goes round points."""
+
+    def __init__(self, seen: SeenSurface) -> None:
+        self.points = seen.points[~seen.two_sided]
+        at = self.points.cpu().numpy()
+        count = torch.from_numpy(KDTree(at).query_ball_point(at, SPACING, return_length=True))
+        area = math.pi * SPACING**2 / count.to(self.points)
+        self.oriented = seen.normals[~seen.two_sided] * area[:, None]
+        self.height = (self.points * self.oriented).sum(-1)
+
+    def winding_numbers(self, at: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
+        """How often it goes round points: 1 inside a closed surface, 0 outside."""
+        sums = [at.new_zeros(0)]
+        for part in at.split(max(1, PAIRS_AT_ONCE // max(1, len(self.points)))):
+            away = torch.cdist(part, self.points).clamp_min(BEHIND / 4)
+            facing = self.height - part @ self.oriented.T
+            sums.append((facing / (away * away * away)).sum(-1) / (4 * math.pi))
+        return torch.cat(sums)
 
 
 def looked_into(
-    points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], seen: SeenSurface, pictures: list[DepthPicture]
+    points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], around: OneSided, pictures: list[DepthPicture]
 ) -> Bool[Tensor, "n"]:
     """Whether a view looks through the space behind points, where that is inside by its winding number."""
     into = torch.zeros(len(points), dtype=torch.bool, device=points.device)
     for depth in DEPTHS:
         at = points - depth * normals
         through = torch.stack([looked_through(picture, at) for picture in pictures]).any(0).nonzero()[:, 0]
-        into[through] |= winding_numbers(at[through], seen) > WOUND
+        into[through] |= around.winding_numbers(at[through]) > WOUND
     return into
 
 

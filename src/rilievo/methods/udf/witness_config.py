@@ -26,7 +26,7 @@ class GaussianLosses:
     """Mean size, in extents of the scene."""
     normals: Schedule = Ramp(0.0, 0.05, 300)
     """Normals equal to those of the depth picture."""
-    views: Schedule = Ramp(0.0, 0.15, 300)
+    views: Schedule = Ramp(0.0, 1.5, 300)
     """Planes that look alike in several photographs."""
 
 

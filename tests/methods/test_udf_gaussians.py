@@ -9,9 +9,13 @@ import torch
 from rilievo.cameras.camera import Cameras
 from rilievo.cli import main
 from rilievo.data.load import load_scene
-from rilievo.engine import checkpoint
+from rilievo.engine import build, checkpoint
 from rilievo.engine.schedules import Constant
+from rilievo.engine.settings import HashGridConfig
 from rilievo.engine.view_sampler import ViewSampler
+from rilievo.fields.encoding import CompositeEncoding
+from rilievo.fields.mlp import MLP
+from rilievo.fields.udf import UdfField, UdfSample
 from rilievo.methods.udf import witness_module
 from rilievo.methods.udf.config import PRESETS, PullConfig
 from rilievo.methods.udf.coupling import Coupling
@@ -201,6 +205,39 @@ def test_every_gaussian_teaches_where_that_is_wanted(capture, sheet):
         assert torch.equal(values[name], again[name])
     unasked = Coupling(smoke, coupling.witness, sheet).taught(field, 1, part=0, parts=1)
     assert not {"pull", "discs"} & set(unasked)
+
+
+class Level(UdfField):
+    """A field whose number is the height over the plane z = 0.1, or its length."""
+
+    def __init__(self, signed):
+        grid = HashGridConfig(levels=1, log2_table=4, base=2, growth=1.5)
+        encoding = CompositeEncoding(build.hash_grid(grid, torch.Generator().manual_seed(0)))
+        super().__init__(encoding, MLP(encoding.output_dim, 2, width=4, hidden_layers=1))
+        self.signed = signed
+
+    def raw(self, points):
+        height = points[:, 2] - 0.1
+        return height if self.signed else height.abs()
+
+    def forward(self, points):
+        raw = self.raw(points)
+        up = torch.tensor([0.0, 0, 1]).expand_as(points) * (points[:, 2:] - 0.1).sign()
+        return UdfSample(raw.abs(), torch.zeros(len(points), 1), up, raw)
+
+
+def test_a_field_that_changes_sign_is_right_about_a_lid_and_one_that_does_not_about_a_sheet(capture, lid, sheet):
+    smoke = PRESETS["smoke"]
+    config = dataclasses.replace(smoke, gaussians=dataclasses.replace(smoke.gaussians, count=200), near_points=2000)
+    config = dataclasses.replace(config, losses=dataclasses.replace(config.losses, far=Constant(0.0)))
+    witness = WitnessModule(config, load_scene(capture).normalised())
+    for guide, right in ((lid, True), (sheet, False)):
+        coupling = Coupling(config, witness, guide)
+        good, bad = (coupling.taught(Level(signed), 1, part=0, parts=1) for signed in (right, not right))
+        for name in ("near", "side", "direction"):
+            assert good[name].mean() < 2e-3, name
+        assert bad["side"].mean() > 0.01
+        assert bad["near"].mean() > 3 * good["near"].mean()
 
 
 @pytest.mark.parametrize(("every", "learning"), [(4, [0, 4]), (0, [])])

@@ -48,8 +48,9 @@ class UdfLosses:
     """No room between two layers: the network's number should not be negative."""
     near: Schedule = Constant(0.0)
     """Distances to what the Gaussians saw, close to it."""
-    below: Schedule = Constant(0.0)
-    """The network's number not below zero there, where it would make two layers of one."""
+    side: Schedule = Constant(0.0)
+    """The network's number there below zero inside of something, and nowhere else, where it would make two layers of
+    one."""
     direction: Schedule = Constant(0.0)
     """Directions away from it there."""
     far: Schedule = Constant(0.0)
@@ -253,7 +254,7 @@ FAST = UdfConfig(
     losses=UdfLosses(
         sparsity=Constant(0.01),
         near=Ramp(30.0, 10.0, 950),
-        below=Ramp(300.0, 100.0, 950),
+        side=Ramp(300.0, 100.0, 950),
         direction=Ramp(0.1, 0.02, 950),
         far=Constant(1.0),
         depth=Constant(0.5),
@@ -283,7 +284,7 @@ SMOKE = replace(
     fit=FitConfig(steps=60, samples=4096, rays=256, checkpoint_every=20, preview_every=60, log_every=5),
     optim=OptimConfig(),
     losses=replace(
-        FAST.losses, sparsity=Constant(0.0), near=Constant(10.0), below=Constant(0.0), direction=Constant(0.1)
+        FAST.losses, sparsity=Constant(0.0), near=Constant(10.0), side=Constant(0.0), direction=Constant(0.1)
     ),
     grid=HashGridConfig(levels=6, log2_table=12, base=8, growth=1.5),
     network=MlpConfig(width=32),

@@ -2,7 +2,8 @@
 
 What the field is taught by the Gaussians, each with a weight of its own in `UdfLosses`:
 
-* near, below, direction, far: distances to the points that they agreed on when they were trained (`guide`);
+* near, side, direction, far: distances to the points that they agreed on when they were trained, and which side of them
+  is the inside of something, if any is (`guide`, `enclosure`);
 * pull, discs: to all of them, where they are now, as published (`discs`);
 * depth, normal: at the pixels of the batch, where the Gaussians see the surface now and how it is turned there, as far
   as they are opaque and the two do not contradict each other altogether.
@@ -70,11 +71,11 @@ class Coupling(nn.Module):
             mine = slice(part, None, parts)
             return Taught(*(getattr(taught, field.name)[mine].to(device) for field in fields(taught)))
 
-        if weights.near(step) or weights.below(step) or weights.direction(step):
+        if weights.near(step) or weights.side(step) or weights.direction(step):
             taught = own(self.guide.near(self.config.near_points, generator))
             said = field(taught.points)
             values["near"] = taught.known * height_error(taught.side * said.raw, taught.distance)
-            values["below"] = (-taught.side * said.raw).clamp_min(0)
+            values["side"] = (-taught.side * said.raw).clamp_min(0)
             cosine = (F.normalize(said.gradient, dim=-1) * taught.direction).sum(-1)
             values["direction"] = torch.where(taught.known & (taught.distance > UNCERTAIN), 1 - cosine, 0)
         if weights.far(step):

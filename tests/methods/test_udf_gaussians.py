@@ -13,10 +13,11 @@ from rilievo.engine import build, checkpoint
 from rilievo.engine.schedules import Constant
 from rilievo.engine.settings import HashGridConfig
 from rilievo.engine.view_sampler import ViewSampler
+from rilievo.engine.workspace import Record, SceneSource, Workspace
 from rilievo.fields.encoding import CompositeEncoding
 from rilievo.fields.mlp import MLP
 from rilievo.fields.udf import UdfField, UdfSample
-from rilievo.methods.udf import witness_module
+from rilievo.methods.udf import testimony, witness_module
 from rilievo.methods.udf.config import PRESETS, PullConfig
 from rilievo.methods.udf.coupling import Coupling
 from rilievo.methods.udf.guide import SurfaceGuide
@@ -163,6 +164,19 @@ def test_gaussians_take_part_where_masks_leave_them_the_object(capture, uncut_ca
 def same_state(one, other):
     assert one["state_dict"].keys() == other["state_dict"].keys()
     assert all(torch.equal(values, other["state_dict"][name]) for name, values in one["state_dict"].items())
+
+
+def test_insides_are_looked_for_unless_there_are_to_be_none(capture, tmp_path, monkeypatch):
+    smoke = PRESETS["smoke"]
+    settings = dataclasses.replace(smoke.gaussians, steps=20, count=400)
+    scene, inside = load_scene(capture), []
+    monkeypatch.setattr(testimony, "enclosed", lambda seen, pictures, cell: torch.ones_like(seen.two_sided))
+    for insides in ("auto", "none"):
+        config = dataclasses.replace(smoke, gaussians=dataclasses.replace(settings, insides=insides))
+        workspace = Workspace.create(tmp_path / insides, Record("udf", "smoke", SceneSource(str(capture))), config)
+        inside.append(testimony.coupled_gaussians(config, scene.normalised(), workspace).guide.fine.enclosed)
+    assert inside[0].all()
+    assert not inside[1].any()
 
 
 def searched_again(*_):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from rilievo.data.scene import Scene
 from rilievo.engine.fit import fit
 from rilievo.engine.workspace import Workspace
@@ -40,4 +42,7 @@ def coupled_gaussians(config: UdfConfig, scene: Scene, workspace: Workspace) -> 
             got=str(len(seen.points)),
             do="check cameras and masks, train longer with --gaussians.steps, or use --gaussians.use off",
         )
-    return Coupling(config, witness, SurfaceGuide(seen, lift.cell, enclosed(seen, pictures, lift.cell)))
+    inside = torch.zeros_like(seen.two_sided)
+    if config.gaussians.insides == "auto":
+        inside = enclosed(seen, pictures, lift.cell)
+    return Coupling(config, witness, SurfaceGuide(seen, lift.cell, inside))

@@ -90,5 +90,8 @@ class GaussiansConfig:
     """Other pictures in which they are looked for; the better half of them counts."""
     lift: LiftConfig = LiftConfig()
     """From their depth pictures to points."""
+    insides: Literal["auto", "none"] = "auto"
+    """Whether surfaces may close where no photograph shows them, as undersides do; auto where what was seen goes nearly
+    all round something and no view looks into it; none for sheets that do so."""
     every: int = 4
     """Steps of the field from one step of theirs to the next, once both learn; 0 for no more of theirs."""

@@ -303,6 +303,7 @@ SMOKE = replace(
         relocation=RelocationConfig(start=10, end=25, every=10, growth=1.2, max_gaussians=1200, noise=0.0),
         doublings=(10,),
         count=800,
+        opacity=0.5,
         depths=16,
         sh_degree=1,
         sh_every=15,

@@ -69,7 +69,7 @@ class Coupling(nn.Module):
 
         def own(taught: Taught) -> Taught:
             mine = slice(part, None, parts)
-            return Taught(*(getattr(taught, field.name)[mine].to(device) for field in fields(taught)))
+            return Taught(*(getattr(taught, entry.name)[mine].to(device) for entry in fields(taught)))
 
         if weights.near(step) or weights.side(step) or weights.direction(step):
             taught = own(self.guide.near(self.config.near_points, generator))

@@ -33,10 +33,16 @@ SPACING = 0.02
 NEIGHBOURS = 0.25
 """Radius in which points vote."""
 PAIRS_AT_ONCE = 1 << 23
+"""Of points asked about and points seen, whose distances are held in memory together."""
+NEAREST = BEHIND / 4
+"""Seen points count as no nearer than this: each stands for a patch, not for a peak."""
 
 
 def enclosed(seen: SeenSurface, pictures: list[DepthPicture], cell: float) -> Bool[Tensor, "n"]:
-    """Whether what lies behind each point, on the other side than its normal, is the inside of something."""
+    """Whether what lies behind each point, on the other side than its normal, is the inside of something.
+
+    `pictures` are of all training views; `cell` is the side of the cells that `seen` has one point of, in region radii.
+    """
     some = thinned(seen.points, seen.normals, COARSE * cell, 1.0)
     one_sided = (~some.two_sided).nonzero()[:, 0]
     verdict = torch.zeros(len(some.points), dtype=torch.bool)
@@ -50,7 +56,7 @@ def enclosed(seen: SeenSurface, pictures: list[DepthPicture], cell: float) -> Bo
 
 
 class OneSided:
-    """The part of what was seen of which one side was, as a surface that goes round points."""
+    """What was seen from one side alone, as a surface that goes round points: each point of it with an area."""
 
     def __init__(self, seen: SeenSurface) -> None:
         self.points = seen.points[~seen.two_sided]
@@ -64,7 +70,7 @@ class OneSided:
         """How often it goes round points: 1 inside a closed surface, 0 outside."""
         sums = [at.new_zeros(0)]
         for part in at.split(max(1, PAIRS_AT_ONCE // max(1, len(self.points)))):
-            away = torch.cdist(part, self.points).clamp_min(BEHIND / 4)
+            away = torch.cdist(part, self.points).clamp_min(NEAREST)
             facing = self.height - part @ self.oriented.T
             sums.append((facing / (away * away * away)).sum(-1) / (4 * math.pi))
         return torch.cat(sums)

@@ -26,7 +26,6 @@ SOLID = 0.5
 """Opacity and coverage of pixels that show the surface."""
 LOOKED_AT = 0.2
 """Share of a cell's pixels that look at one side of the surface from which on that side has been seen."""
-
 COARSE = 5
 """Cells to a side of those whose points stand for the surface where fewer will do."""
 
